@@ -1,0 +1,1 @@
+"""Images, flashing and provisioning of boxes."""

@@ -1,0 +1,1 @@
+"""Everything that runs on the box, or simulates it. Never imports torch or tensorflow."""

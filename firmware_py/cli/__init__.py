@@ -1,0 +1,36 @@
+"""The ``continuo`` command: one module per subcommand, one place that turns errors into a line and an exit code."""
+
+import sys
+
+import click
+import typer
+
+from ..errors import ContinuoError
+from . import timing
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="continuo",
+    help="Music that goes on when packets are lost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(timing.app, name="timing")
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 2 bad usage or input, 3 missing dependency or device, 4 failed."""
+    try:
+        code = app(standalone_mode=False)
+    except click.ClickException as error:  # bad usage: the same one line and code as our own InputError
+        print(f"continuo: {error.format_message()} (see --help)", file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except ContinuoError as error:
+        print(f"continuo: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        print("continuo: interrupted", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,1 @@
+"""Configuration, logs and status: never on the audio thread."""
