@@ -2,7 +2,6 @@
 
 import sys
 
-import click
 import typer
 
 from ..errors import ContinuoError
@@ -24,13 +23,13 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 bad usage or input, 3 missing dependency or device, 4 failed."""
     try:
         code = app(standalone_mode=False)
-    except click.ClickException as error:  # bad usage: the same one line and code as our own InputError
+    except typer.TyperException as error:  # bad usage: the same one line and code as our own InputError
         print(f"continuo: {error.format_message()} (see --help)", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except ContinuoError as error:
         print(f"continuo: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("continuo: interrupted", file=sys.stderr)  # noqa: T201
         sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
