@@ -1,10 +1,17 @@
-"""One fixed-size row per packet: what happened to it and how long each stage took."""
+"""One fixed-size row per packet: what happened to it and how long each stage took.
+
+The audio side pushes rows into a `TimingRing`; the control side drains it (`control.timing_log`).
+"""
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["TIMING_DTYPE", "Rung"]
+from ..errors import InputError
+
+__all__ = ["TIMING_DTYPE", "Rung", "TimingRing"]
 
 
 class Rung(IntEnum):
@@ -33,3 +40,115 @@ TIMING_DTYPE = np.dtype(
     ]
 )
 """Row of the timing log. Times in nanoseconds; ``lost`` and ``deadline_missed`` are 0 or 1; ``rung`` is a `Rung`."""
+
+# Counters lie a cache line (8 int64) apart, so that the two sides do not pull one line back and forth.
+_WRITE, _DROPPED, _READ, _STATE_WORDS = 0, 1, 8, 16
+
+
+class TimingRing:
+    """Ring of timing rows between exactly one producer (`push`) and one consumer (`drain`).
+
+    A full ring never overwrites: the new row is dropped and counted. The counters are absolute row counts, so
+    an all-zero buffer is an empty ring, and a side that restarts goes on where it left off.
+
+    Within one process the interpreter orders the stores. Between processes on a weakly ordered CPU nothing but the
+    time between a push and the next drain does; that is enough for a log, not for audio.
+
+    Parameters
+    ----------
+    capacity_rows
+        A power of two. 4096 rows hold 47 s at 44.1 kHz and 512 samples.
+    dtype
+        Row type: `TIMING_DTYPE`, or one that begins with its fields and appends more.
+    buffer
+        Writable memory of at least `bytes_needed` bytes, for example ``SharedMemory.buf``: zeros for a new ring, or
+        the buffer of a ring of the same capacity and row type. It is not cleared. None: own memory.
+
+    Raises
+    ------
+    InputError
+        When the capacity is not a power of two, or the buffer is too small, read-only or not a ring of this size.
+    """
+
+    def __init__(
+        self,
+        capacity_rows: int = 4096,
+        dtype: np.dtype[Any] = TIMING_DTYPE,
+        buffer: memoryview | bytearray | None = None,
+    ) -> None:
+        needed = self.bytes_needed(capacity_rows, dtype)
+        memory = np.zeros(needed, np.uint8) if buffer is None else np.frombuffer(buffer, np.uint8)
+        if memory.size < needed or not memory.flags.writeable:
+            raise InputError(f"the timing ring needs {needed} writable bytes: its buffer has {memory.size}")
+        state_bytes = 8 * _STATE_WORDS
+        self._state: NDArray[np.int64] = memory[:state_bytes].view(np.int64)
+        self._rows: NDArray[np.void] = memory[state_bytes:needed].view(dtype)
+        self._mask = capacity_rows - 1
+        self.capacity_rows = capacity_rows
+        self.dtype = dtype
+        if not 0 <= len(self) <= capacity_rows:
+            raise InputError("the timing ring's buffer holds something else: pass zeros or a ring of the same size")
+
+    @staticmethod
+    def bytes_needed(capacity_rows: int, dtype: np.dtype[Any] = TIMING_DTYPE) -> int:
+        """Bytes of memory for `capacity_rows` rows and the counters; InputError when not a power of two."""
+        if capacity_rows < 1 or capacity_rows & (capacity_rows - 1):
+            raise InputError(f"capacity_rows is {capacity_rows}: choose a power of two, such as 4096")
+        return 8 * _STATE_WORDS + capacity_rows * dtype.itemsize
+
+    def __len__(self) -> int:
+        """Rows pushed and not drained yet."""
+        return self._state.item(_WRITE) - self._state.item(_READ)
+
+    @property
+    def dropped_rows(self) -> int:
+        """Rows that found the ring full (or did not fit its row type), since the buffer was zero."""
+        return self._state.item(_DROPPED)
+
+    def push(self, row: NDArray[np.void] | np.void) -> bool:
+        """Append a copy of one row. Producer only; allocates no numpy memory, takes no lock, raises nothing.
+
+        Parameters
+        ----------
+        row : [shape=()]
+            Of the ring's row type. Keep one ``np.zeros((), ring.dtype)``, set its fields and push it again and again.
+
+        Returns
+        -------
+        bool
+            False when the row was dropped.
+        """
+        state = self._state
+        write = state.item(_WRITE)
+        if write - state.item(_READ) <= self._mask:
+            try:
+                self._rows[write & self._mask] = row
+            except (TypeError, ValueError, OverflowError):  # not a row: a counter, never an exception, on this side
+                pass
+            else:
+                state[_WRITE] = write + 1  # publishes the row: last
+                return True
+        state[_DROPPED] = state.item(_DROPPED) + 1
+        return False
+
+    def drain(self, out: NDArray[np.void]) -> int:
+        """Move the oldest rows into `out` and free their places. Consumer only; allocates no numpy memory.
+
+        Parameters
+        ----------
+        out : [shape=(n,)]
+            Of the ring's row type. Receives at most n rows, in the order of their pushes.
+
+        Returns
+        -------
+        int
+            How many rows were moved; fewer than n means that the ring was empty for a moment.
+        """
+        read = self._state.item(_READ)
+        count = min(self._state.item(_WRITE) - read, len(out))
+        start = read & self._mask
+        before_wrap = min(count, self.capacity_rows - start)
+        out[:before_wrap] = self._rows[start : start + before_wrap]
+        out[before_wrap:count] = self._rows[: count - before_wrap]
+        self._state[_READ] = read + count  # frees the places: last
+        return count
