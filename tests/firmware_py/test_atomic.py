@@ -1,0 +1,81 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from continuo.firmware_py.atomic import atomic_path
+from continuo.firmware_py.errors import RunError
+
+
+def test_the_file_appears_at_the_end_and_nothing_else_stays(tmp_path):
+    target = tmp_path / "report.json"
+    target.write_text("old")
+    with atomic_path(target) as temporary:
+        temporary.write_text("new")
+        assert temporary.suffix == ".json"
+        assert target.read_text() == "old"
+    assert target.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_an_exception_leaves_the_old_file_and_no_temporary_one(tmp_path):
+    target = tmp_path / "report.json"
+    target.write_text("old")
+
+    def write():
+        with atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_file_has_the_permissions_of_any_new_file(tmp_path):
+    (tmp_path / "plain").write_text("")
+    with atomic_path(tmp_path / "atomic") as temporary:
+        temporary.write_text("")
+    assert (tmp_path / "atomic").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_a_symbolic_link_stays_one(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to("real")
+    with atomic_path(tmp_path / "link") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+
+
+def test_a_relative_name_without_a_folder_is_a_file_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with atomic_path("trace.txt") as temporary:
+        temporary.write_text("0")
+    assert Path("trace.txt").read_text() == "0"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("missing/out.wav", "does not exist"),
+        ("", "is a folder"),
+        ("pipe", "not a regular file"),
+        ("loop", "loop"),
+        ("a\0b", "null"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named(tmp_path, name, expected):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    target = tmp_path / name
+    with pytest.raises(RunError, match=expected) as caught, atomic_path(target) as temporary:
+        temporary.write_text("")
+    assert str(target) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_a_run_error(tmp_path):
+    with pytest.raises(RunError, match="No space left"), atomic_path(tmp_path / "out.wav"):
+        raise OSError(28, "No space left on device")
