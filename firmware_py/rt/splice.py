@@ -1,0 +1,80 @@
+"""Kernels that move packets through the concealer: history, splices and fades, all channels in one call."""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from .extrapolate import LOUDEST_SAMPLE
+
+__all__ = ["burst_gain", "half_hann", "play_received", "play_replacement"]
+
+
+def half_hann(samples: int) -> NDArray[np.float32]:
+    """Rising half of a Hann window [shape=(samples,)]; with its complement it sums to 1 everywhere."""
+    return (0.5 - 0.5 * np.cos(np.pi * (np.arange(samples) + 0.5) / max(samples, 1))).astype(np.float32)
+
+
+def burst_gain(hold_samples: int, fade_samples: int) -> NDArray[np.float32]:
+    """Level of a replacement by its place in the burst [shape=(hold + fade + 1,)]: 1, then a Hann fade to 0."""
+    return np.concatenate((np.ones(hold_samples), half_hann(fade_samples)[::-1], np.zeros(1))).astype(np.float32)
+
+
+@njit(cache=True, nogil=True)
+def _remember(history, samples):  # type: ignore[no-untyped-def]
+    """Shift ``history`` [shape=(n,)] left and append ``samples``."""
+    kept = history.shape[0] - samples.shape[0]
+    for j in range(kept):
+        history[j] = history[j + samples.shape[0]]
+    for j in range(samples.shape[0]):
+        history[kept + j] = samples[j]
+
+
+@njit(cache=True, nogil=True)
+def play_received(packet, replacement, position, rise, gain, burst_samples, plane, history, out):  # type: ignore[no-untyped-def]
+    """Play a received packet: crossfade from the replacement's tail into it, and remember the packet itself.
+
+    Parameters
+    ----------
+    packet : float32 [shape=(samples, channels)], full scale 1; damaged samples (NaN, infinite, absurd) play as 0
+    replacement : float32 [shape=(channels, n)]
+    position : int, where the tail starts in ``replacement``
+    rise : float32 [shape=(m,)], weight of the packet over its first m samples
+    gain : float32 [shape=(g,)], `burst_gain`; its last value holds for ever
+    burst_samples : int, length of the burst that ends here; 0 when none does: no crossfade then
+    plane : float32 [shape=(samples,)], scratch
+    history : float32 [shape=(channels, h)]
+    out : float32 [shape=(samples, channels)]
+
+    Returns how many samples were damaged.
+    """
+    damaged = 0
+    last = gain.shape[0] - 1
+    for channel in range(packet.shape[1]):
+        for j in range(packet.shape[0]):
+            sample = packet[j, channel]
+            if not abs(sample) <= LOUDEST_SAMPLE:
+                sample = np.float32(0.0)
+                damaged += 1
+            plane[j] = sample
+            out[j, channel] = sample
+        if burst_samples > 0:
+            for j in range(rise.shape[0]):
+                tail = gain[min(burst_samples + j, last)] * replacement[channel, position + j]
+                out[j, channel] = rise[j] * plane[j] + (np.float32(1.0) - rise[j]) * tail
+        _remember(history[channel], plane)
+    return damaged
+
+
+@njit(cache=True, nogil=True)
+def play_replacement(replacement, position, gain, burst_samples, plane, history, out):  # type: ignore[no-untyped-def]
+    """Play ``replacement`` from ``position``, faded as a burst of ``burst_samples`` so far asks; remember it unfaded.
+
+    The history keeps the full level, so that a predictor fitted to it later in the burst does not learn the fade.
+    Shapes as in `play_received`.
+    """
+    last = gain.shape[0] - 1
+    for channel in range(out.shape[1]):
+        for j in range(out.shape[0]):
+            plane[j] = replacement[channel, position + j]
+            out[j, channel] = gain[min(burst_samples + j, last)] * plane[j]
+        _remember(history[channel], plane)
