@@ -15,8 +15,8 @@ QUIETEST_PEAK = 1e-8
 def bounded_context(context, scaled):  # type: ignore[no-untyped-def]
     """Copy ``context`` into ``scaled`` [both float32, shape=(n,)] with peak 1 and damaged samples as zeros.
 
-    Returns the peak that was divided out, or 0.0 for silence (``scaled`` is then all zeros). No fast-math here: it would
-    let the compiler assume that there is no NaN to look for.
+    Returns the peak that was divided out, or 0.0 for silence (``scaled`` is then all zeros). No fast-math here: it
+    would let the compiler assume that there is no NaN to look for.
     """
     peak = np.float32(0.0)
     for j in range(context.shape[0]):
@@ -29,7 +29,7 @@ def bounded_context(context, scaled):  # type: ignore[no-untyped-def]
     return peak if gain > 0.0 else np.float32(0.0)
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, nogil=True)  # "nnan" would optimise the NaN check below away
 def _weighted_sum(coefficients, samples, order):  # type: ignore[no-untyped-def]
     total = np.float32(0.0)
     for j in range(order):
@@ -38,7 +38,7 @@ def _weighted_sum(coefficients, samples, order):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def extrapolate(scaled, mirrored, bound, gain, line, out):  # type: ignore[no-untyped-def]
+def extrapolate(scaled, mirrored, bound, gain, line, out):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     """Write the predictor's continuation of ``scaled`` into ``out``.
 
     Parameters

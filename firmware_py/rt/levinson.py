@@ -6,9 +6,9 @@ from numba import njit
 __all__ = ["autocorrelation", "levinson_durbin"]
 
 
-@njit(cache=True, fastmath=True, nogil=True)
+@njit(cache=True, fastmath={"reassoc", "contract", "nsz"}, nogil=True)
 def autocorrelation(context, lags):  # type: ignore[no-untyped-def]
-    """Write the biased autocorrelation of ``context`` [float32, shape=(n,)] into ``lags`` [float64, shape=(order + 1,)]."""
+    """Write the biased autocorrelation of ``context`` [float32, (n,)] into ``lags`` [float64, shape=(order + 1,)]."""
     n = context.shape[0]
     for lag in range(lags.shape[0]):
         total = 0.0
@@ -28,7 +28,7 @@ def levinson_durbin(lags, load, polynomial, previous, mirrored):  # type: ignore
     polynomial, previous : float64 [shape=(order + 1,)], the result 1, a1, ... of A(z), and scratch
     mirrored : float32 [shape=(order + 1,)], out: the coefficients, oldest sample first
 
-    A silent context gives all-zero coefficients. Raises nothing.
+    A silent context gives all-zero coefficients after the leading 1. Raises nothing.
     """
     order = lags.shape[0] - 1
     error = lags[0] * (1.0 + load) + 1e-12

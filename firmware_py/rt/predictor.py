@@ -1,4 +1,4 @@
-"""The ladder's first rung: predictors. One object serves one channel; `predict` allocates nothing and raises nothing."""
+"""The ladder's first rung: predictors. One object serves one channel; `predict` neither allocates nor raises."""
 
 from abc import ABC, abstractmethod
 from typing import Protocol

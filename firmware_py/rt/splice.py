@@ -30,7 +30,7 @@ def _remember(history, samples):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def play_received(packet, replacement, position, rise, gain, burst_samples, plane, history, out):  # type: ignore[no-untyped-def]
+def play_received(packet, replacement, position, rise, gain, burst_samples, plane, history, out):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     """Play a received packet: crossfade from the replacement's tail into it, and remember the packet itself.
 
     Parameters
@@ -66,7 +66,7 @@ def play_received(packet, replacement, position, rise, gain, burst_samples, plan
 
 
 @njit(cache=True, nogil=True)
-def play_replacement(replacement, position, gain, burst_samples, plane, history, out):  # type: ignore[no-untyped-def]
+def play_replacement(replacement, position, gain, burst_samples, plane, history, out):  # type: ignore[no-untyped-def]  # noqa: PLR0917
     """Play ``replacement`` from ``position``, faded as a burst of ``burst_samples`` so far asks; remember it unfaded.
 
     The history keeps the full level, so that a predictor fitted to it later in the burst does not learn the fade.
