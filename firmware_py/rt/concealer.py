@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .predictor import Predictor
 from .spec import StreamSpec
-from .splice import burst_gain, half_hann, play_received, play_replacement
+from .splice import burst_gain, half_hann, play_received, play_replacement, remember_state
 from .timing import TIMING_DTYPE, Rung
 
 __all__ = ["Concealer", "Method", "Refiner"]
@@ -28,8 +28,18 @@ class Refiner(Protocol):
     def prepare(self, spec: StreamSpec, predict_samples: int) -> None:
         """Allocate every buffer and warm up."""
 
-    def refine(self, context: NDArray[np.float32], prediction: NDArray[np.float32], out: NDArray[np.float32]) -> bool:
-        """Write a better continuation of ``context`` into ``out``, shaped alike; False: the prediction stands."""
+    def refine(
+        self,
+        context: NDArray[np.float32],
+        concealed: NDArray[np.float32],
+        prediction: NDArray[np.float32],
+        out: NDArray[np.float32],
+    ) -> bool:
+        """Write a better continuation of ``context`` than ``prediction`` into ``out`` [both of one shape].
+
+        ``concealed`` [shape of ``context``] is 1 where the context was not received but concealed, else 0. False: the
+        prediction stands.
+        """
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ class Method:
     """A burst plays at full level for this long: within it, predictions still carry information ..."""
     fade_ms: float = 240.0
     """... and then fades to silence over this long."""
-    refit_samples: int = 512
+    refit_samples: int = 256
     """Inside a burst the predictor is fitted again, to its own output, after this many samples; at least a packet."""
 
 
@@ -84,6 +94,7 @@ class Concealer:
         for block in blocks:
             block.prepare(spec, self._ahead)
         self._history = np.zeros((channels, max(packet, *(b.context_samples for b in blocks))), np.float32)
+        self._concealed = np.zeros(self._history.shape[1], np.float32)
         self._playing, self._pending = (_Replacement(channels, self._ahead) for _ in range(2))
         self._packet = np.zeros((packet, channels), np.float32)
         self._plane = np.zeros(packet, np.float32)
@@ -94,6 +105,7 @@ class Concealer:
         self._gain = faded if self.method.fades else np.ones(1, np.float32)
         self._contexts = [self._history[c, -p.context_samples :] for c, p in enumerate(self._predictors)]
         self._refiner_contexts = [self._history[c, -r.context_samples :] for c, r in enumerate(self._refiners)]
+        self._refiner_concealed = [self._concealed[-r.context_samples :] for r in self._refiners]
         self.row = np.zeros((), TIMING_DTYPE)
         self.reset()
         self.process(self._out.copy())
@@ -104,6 +116,7 @@ class Concealer:
     def reset(self) -> None:
         """Forget the stream: the next packet is its first."""
         self._history.fill(0)
+        self._concealed.fill(0)
         self._burst_samples = 0
         self._position = 0
         self._ready = False
@@ -159,6 +172,8 @@ class Concealer:
             )  # fmt: skip
             self._position = 0
             self._burst_samples = 0
+        if self._refiners:
+            remember_state(self._concealed, self.spec.packet_samples, packet is None)
         self._ready = False
         self._sequence += 1
         self._write_row(packet is None, rung, start_ns, splice_ns, perf_counter_ns())
@@ -175,10 +190,11 @@ class Concealer:
             return
         start_ns = perf_counter_ns()
         better = True
-        for refiner, context, prediction, out in zip(
-            self._refiners, self._refiner_contexts, replacement.predicted, replacement.refined, strict=True
-        ):
-            better = refiner.refine(context, prediction, out) and better
+        for refiner, context, concealed, prediction, out in zip(
+            self._refiners, self._refiner_contexts, self._refiner_concealed,
+            replacement.predicted, replacement.refined, strict=True,
+        ):  # fmt: skip
+            better = refiner.refine(context, concealed, prediction, out) and better
         if better:
             replacement.samples, replacement.rung = replacement.refinement, self._refiners[0].rung
         self._refine_ns = perf_counter_ns() - start_ns

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from .extrapolate import LOUDEST_SAMPLE
 
-__all__ = ["burst_gain", "half_hann", "play_received", "play_replacement"]
+__all__ = ["burst_gain", "half_hann", "play_received", "play_replacement", "remember_state"]
 
 
 def half_hann(samples: int) -> NDArray[np.float32]:
@@ -78,3 +78,13 @@ def play_replacement(replacement, position, gain, burst_samples, plane, history,
             plane[j] = replacement[channel, position + j]
             out[j, channel] = gain[min(burst_samples + j, last)] * plane[j]
         _remember(history[channel], plane)
+
+
+@njit(cache=True, nogil=True)
+def remember_state(concealed, samples, lost):  # type: ignore[no-untyped-def]
+    """Shift ``concealed`` [float32, shape=(h,)] left by ``samples`` and mark the new ones 1 if ``lost``, else 0."""
+    kept = concealed.shape[0] - samples
+    for j in range(kept):
+        concealed[j] = concealed[j + samples]
+    for j in range(samples):
+        concealed[kept + j] = 1.0 if lost else 0.0
