@@ -1,14 +1,15 @@
-"""Files that appear whole or not at all: written beside their place, then renamed into it."""
+"""Files and folders that appear whole or not at all: written beside their place, then renamed into it."""
 
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from .errors import RunError
 
-__all__ = ["atomic_path"]
+__all__ = ["atomic_folder", "atomic_path"]
 
 
 @contextlib.contextmanager
@@ -42,6 +43,50 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
             raise
     except OSError as error:
         raise RunError(f"{path}: cannot write: {error.strerror or error}: choose another place") from error
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | os.PathLike[str], owned: Iterable[str] = ()) -> Iterator[Path]:
+    """Give a temporary folder to fill with files, and move them into ``path`` if the block ends without an exception.
+
+    ``path`` and its parents are made if need be. What else lies in it stays, but for the files named in ``owned`` that
+    this block did not write: a picture of the last run must not lie beside the figures of this one.
+
+    Parameters
+    ----------
+    path
+        The folder to make or fill.
+    owned
+        Names of the files that the block may write.
+
+    Raises
+    ------
+    RunError
+        When the place cannot be written; before the block runs, where that can be known.
+    """
+    target = Path(path)
+    made = not target.exists()
+    temporary = target / f".continuo.{secrets.token_hex(4)}.tmp"
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        try:
+            yield temporary
+            written = sorted(temporary.iterdir())
+            for file in written:
+                file.replace(target / file.name)
+            for name in set(owned) - {file.name for file in written}:
+                (target / name).unlink(missing_ok=True)
+            temporary.rmdir()
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            if made:
+                with contextlib.suppress(OSError):
+                    target.rmdir()
+            raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise RunError(f"{path}: cannot write: {reason}: choose another folder") from error
 
 
 def _checked(path: str | os.PathLike[str]) -> Path:

@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from .atomic import atomic_path
 from .errors import InputError
 
-__all__ = ["Bernoulli", "GilbertElliott", "LossModel", "fit_trace", "parse_loss", "read_trace", "write_trace"]
+__all__ = [
+    "Bernoulli",
+    "GilbertElliott",
+    "LossModel",
+    "find_bursts",
+    "fit_trace",
+    "parse_loss",
+    "read_trace",
+    "write_trace",
+]
 
 _ACCEPTED = "give a rate such as 0.1, bernoulli:p=0.1 or gilbert:p=0.06,r=0.5 (optional k and h), each from 0 to 1"
 _BLOCK_BYTES = 1 << 20
@@ -268,6 +277,23 @@ def fit_trace(lost: NDArray[np.bool_], packets: int, repeat: bool = False) -> ND
             "give a longer trace or start it over with --repeat-trace"
         )
     return np.resize(lost, packets)
+
+
+def find_bursts(lost: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Find the runs of lost packets.
+
+    Parameters
+    ----------
+    lost : NDArray[bool] [shape=(packets,)]
+        True = lost.
+
+    Returns
+    -------
+    bursts : NDArray[int64] [shape=(n, 2)]
+        First lost packet and first received one after it, in the order of the trace.
+    """
+    edges = np.diff(np.asarray(lost, np.int8), prepend=0, append=0)
+    return np.column_stack((np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)))
 
 
 def _check_probabilities(model: Bernoulli | GilbertElliott) -> None:

@@ -6,8 +6,12 @@ import typer
 
 from ..errors import ContinuoError
 from . import timing
+from .evaluate import evaluate_command
+from .simulate import simulate_command
 
 __all__ = ["app", "main"]
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     name="continuo",
@@ -16,6 +20,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("simulate")(simulate_command)
+app.command("evaluate")(evaluate_command)
 app.add_typer(timing.app, name="timing")
 
 
@@ -30,6 +36,7 @@ def main() -> None:
         print(f"continuo: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:  # typer turns Ctrl-C into this code, without a word
         print("continuo: interrupted", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)

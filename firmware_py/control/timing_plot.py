@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..atomic import atomic_path
-from ..errors import InputError, MissingError, RunError
+from ..errors import InputError
+from ..picture_style import GRID, INK, QUIET, WARNING, drawing
 from ..rt.timing import Rung
 from .timing_log import TimingLog
 
@@ -24,8 +24,6 @@ _RUNG_COLOURS = {
     Rung.LITE: "#7b5ea7",
     Rung.FULL: "#2a9d8f",
 }
-_DEADLINE = "#d1382c"
-_INK, _QUIET, _GRID = "#22292f", "#6b7680", "#e6eaee"
 _DOTS_MOST = 4000
 
 
@@ -48,43 +46,12 @@ def save_timing_picture(log: TimingLog, path: str | Path) -> None:
     RunError
         When the picture cannot be written.
     """
-    try:
-        import matplotlib as mpl  # noqa: PLC0415 (an extra, and slow to load)
-        from matplotlib.figure import Figure  # noqa: PLC0415
-        from matplotlib.layout_engine import ConstrainedLayoutEngine  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingError("no picture: matplotlib is not installed; pip install 'continuo-nmp[eval]'") from error
     if not len(log.rows):
         raise InputError("the timing log holds no packet to draw: pass one of a session that ran")
-    style: dict[Any, Any] = {
-        "font.family": "sans-serif",
-        "font.size": 10,
-        "text.color": _INK,
-        "axes.labelcolor": _QUIET,
-        "axes.edgecolor": "#c5ccd3",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.titlelocation": "left",
-        "axes.titleweight": "bold",
-        "axes.titlesize": 11.5,
-        "axes.titlepad": 12,
-        "xtick.color": _QUIET,
-        "ytick.color": _QUIET,
-        "svg.fonttype": "none",
-    }
-    with mpl.rc_context(style):
-        layout = ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.12, hspace=0.04)
-        figure = Figure(figsize=(11, 7.8), dpi=140, layout=layout, facecolor="white")
+    with drawing(path, 11, 7.8) as figure:
         upper, lower = figure.subplots(2, 1, height_ratios=(1.15, 1.0))
         _draw_stages(upper, log)
         _draw_session(lower, log)
-        path = Path(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"{path}: cannot write: {error.strerror}: choose another place") from error
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary)
 
 
 def _draw_stages(axes: "Axes", log: TimingLog) -> None:
@@ -101,11 +68,11 @@ def _draw_stages(axes: "Axes", log: TimingLog) -> None:
     grid = np.linspace(np.log10(low), np.log10(high), 400)
     ticks = []
     for column, heading in enumerate(("p50", "p99", "max")):
-        _table_cell(axes, column, len(stages) - 0.12, heading, _QUIET)
+        _table_cell(axes, column, len(stages) - 0.12, heading, QUIET)
     for level, (stage, times) in enumerate(reversed(stages.items())):
         colour = _STAGE_COLOURS[stage.split(",")[0]]
         ticks.append(f"{stage}\n{_packets(len(times))}" if len(times) else f"{stage}\ndid not run")
-        axes.axhline(level, color=_GRID, linewidth=1, zorder=0)
+        axes.axhline(level, color=GRID, linewidth=1, zorder=0)
         if not len(times):
             continue
         ridge = level + 0.74 * _density(np.log10(times), grid)
@@ -117,25 +84,25 @@ def _draw_stages(axes: "Axes", log: TimingLog) -> None:
         axes.plot(figures[1], level, "o", color="white", markeredgecolor=colour, markeredgewidth=1.6, markersize=6)
         axes.plot(figures[2], level, "|", color=colour, markeredgewidth=1.8, markersize=9)
         for column, figure in enumerate(figures):
-            _table_cell(axes, column, level + 0.14, _spoken(figure), _DEADLINE if 0 < deadline_us < figure else _INK)
+            _table_cell(axes, column, level + 0.14, _spoken(figure), WARNING if 0 < deadline_us < figure else INK)
     axes.set(xscale="log", xlim=(low, high), ylim=(-0.2, len(stages) - 0.05))
-    axes.set_yticks([level + 0.14 for level in range(len(stages))], ticks, color=_INK)
+    axes.set_yticks([level + 0.14 for level in range(len(stages))], ticks, color=INK)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     _label_times(axes.xaxis)
-    axes.grid(axis="x", color=_GRID, linewidth=0.8)
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     if deadline_us:
-        axes.axvline(deadline_us, color=_DEADLINE, linewidth=1.5)
-        axes.axvspan(deadline_us, high, color=_DEADLINE, alpha=0.06, linewidth=0)
+        axes.axvline(deadline_us, color=WARNING, linewidth=1.5)
+        axes.axvspan(deadline_us, high, color=WARNING, alpha=0.06, linewidth=0)
         axes.annotate(
             f"deadline {_spoken(deadline_us)} ", (deadline_us, 1), (-3, 0), xycoords=("data", "axes fraction"),
-            textcoords="offset points", ha="right", va="top", color=_DEADLINE, fontsize=9, weight="bold",
+            textcoords="offset points", ha="right", va="top", color=WARNING, fontsize=9, weight="bold",
         )  # fmt: skip
     axes.set_title("Time per stage")
     if (meta := log.meta) is not None:
         session = f"{meta.method}, {meta.packet_samples} samples at {meta.sample_rate_hz / 1000:g} kHz"
-        axes.set_title(session, loc="right", color=_QUIET, fontsize=9.5, fontweight="normal")
+        axes.set_title(session, loc="right", color=QUIET, fontsize=9.5, fontweight="normal")
 
 
 def _draw_session(axes: "Axes", log: TimingLog) -> None:
@@ -163,29 +130,29 @@ def _draw_session(axes: "Axes", log: TimingLog) -> None:
     for rung in Rung:
         chosen = lost & (rows["rung"] == rung)
         if chosen.any():
-            colour = _RUNG_COLOURS.get(rung, _QUIET)
+            colour = _RUNG_COLOURS.get(rung, QUIET)
             size, rare_on_top = 16 if lost.sum() < 1500 else 6, 3.0 - float(chosen.mean())
             axes.scatter(at[chosen], total_us[chosen], size, color=colour, linewidth=0, zorder=rare_on_top)
             explain(f"lost, {rung.name.lower()}", int(chosen.sum()), colour, colour, 5)
     if missed.any():
-        axes.scatter(at[missed], total_us[missed], 70, facecolor="none", edgecolor=_DEADLINE, linewidth=1.4, zorder=4)
-        explain("deadline missed", int(missed.sum()), _DEADLINE, "none", 8)
+        axes.scatter(at[missed], total_us[missed], 70, facecolor="none", edgecolor=WARNING, linewidth=1.4, zorder=4)
+        explain("deadline missed", int(missed.sum()), WARNING, "none", 8)
 
     deadline_us = packet_ns / 1000
     low, high = float(total_us.min()) / 1.8, max(float(total_us.max()), deadline_us) * 2.0
     span = max(float(at.max()), 1e-3)
     axes.set(yscale="log", ylim=(low, high), xlim=(-0.01 * span, 1.01 * span))
     if log.packet_ns is not None:
-        axes.axhline(deadline_us, color=_DEADLINE, linewidth=1.5, zorder=1)
-        axes.axhspan(deadline_us, high, color=_DEADLINE, alpha=0.06, linewidth=0)
+        axes.axhline(deadline_us, color=WARNING, linewidth=1.5, zorder=1)
+        axes.axhspan(deadline_us, high, color=WARNING, alpha=0.06, linewidth=0)
     _label_times(axes.yaxis)
-    axes.grid(axis="y", color=_GRID, linewidth=0.8)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.set_xlabel("session time, min" if minutes else "session time, s")
     axes.set_title("Total time per packet")
     axes.set_title(
         f"{_packets(len(rows))}, {int(lost.sum()):,} lost ({lost.mean():.1%})",
-        loc="right", color=_QUIET, fontsize=9.5, fontweight="normal",
+        loc="right", color=QUIET, fontsize=9.5, fontweight="normal",
     )  # fmt: skip
     axes.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.02), frameon=False, fontsize=9, labelspacing=0.9,

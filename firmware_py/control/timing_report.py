@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..rt.timing import Rung
 from .timing_log import TimingLog
 
-__all__ = ["picture_path", "render_report", "rung_counts", "stage_percentiles", "summary"]
+__all__ = ["picture_path", "render_report", "rung_counts", "stage_percentiles", "stage_table", "summary"]
 
 _TAIL = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9, "max": 100.0}
 _LOW_TAIL = {"min": 0.0, "p001": 0.1, "p01": 1.0, "p10": 10.0}
@@ -82,8 +82,25 @@ def render_report(log: TimingLog) -> RenderableType:
     facts = summary(log)
     parts: list[RenderableType] = [_headline(facts), ""]
     if facts["packets"]:
-        parts += [_stage_table(facts), "", _histogram(log)]
+        parts += [stage_table(facts), "", _histogram(log)]
     return Group(*parts)
+
+
+def stage_table(facts: dict[str, Any]) -> Table:
+    """Return `stage_percentiles` (what else is in ``facts`` is not looked at) as a table."""
+    table = Table(title="Time per stage, µs", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("stage")
+    for heading in ("packets", "p50", "p90", "p99", "p99.9", "max"):
+        table.add_column(heading, justify="right")
+    for stage in ("predict", "refine", "crossfade", "total"):
+        times = facts[f"{stage}_us"]
+        table.add_row(stage, f"{times['count']:,}", *(_cell(times[key]) for key in _TAIL))
+    margin = facts["deadline_margin_us"]
+    table.add_section()
+    table.add_row("", "", *(Text(name, style="bold") for name in ("p50", "p10", "p1", "p0.1", "min")))
+    low = [margin[key] for key in ("p50", "p10", "p01", "p001", "min")]
+    table.add_row("deadline margin", f"{margin['count']:,}", *map(_cell, low))
+    return table
 
 
 def picture_path(out: str | Path) -> Path:
@@ -127,22 +144,6 @@ def _headline(facts: dict[str, Any]) -> RenderableType:
         table.add_row("rows dropped", Text(f"{facts['dropped_rows']:,}: the log is not complete", style="bold red"))
     rungs = ", ".join(f"{name} {count:,}" for name, count in facts["rungs"].items() if count)
     table.add_row("rungs", rungs or "none")
-    return table
-
-
-def _stage_table(facts: dict[str, Any]) -> Table:
-    table = Table(title="Time per stage, µs", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column("stage")
-    for heading in ("packets", "p50", "p90", "p99", "p99.9", "max"):
-        table.add_column(heading, justify="right")
-    for stage in ("predict", "refine", "crossfade", "total"):
-        times = facts[f"{stage}_us"]
-        table.add_row(stage, f"{times['count']:,}", *(_cell(times[key]) for key in _TAIL))
-    margin = facts["deadline_margin_us"]
-    table.add_section()
-    table.add_row("", "", *(Text(name, style="bold") for name in ("p50", "p10", "p1", "p0.1", "min")))
-    low = [margin[key] for key in ("p50", "p10", "p01", "p001", "min")]
-    table.add_row("deadline margin", f"{margin['count']:,}", *map(_cell, low))
     return table
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from continuo.firmware_py.atomic import atomic_path
+from continuo.firmware_py.atomic import atomic_folder, atomic_path
 from continuo.firmware_py.errors import RunError
 
 
@@ -79,3 +79,36 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path, name, expected):
 def test_a_full_disk_is_a_run_error(tmp_path):
     with pytest.raises(RunError, match="No space left"), atomic_path(tmp_path / "out.wav"):
         raise OSError(28, "No space left on device")
+
+
+def test_files_of_a_folder_appear_together_and_strangers_stay(tmp_path):
+    out = tmp_path / "new" / "out"
+    with atomic_folder(out) as temporary:
+        (temporary / "a.txt").write_text("1")
+        assert not (out / "a.txt").exists()
+    (out / "mine.txt").touch()
+    with atomic_folder(out, owned=("a.txt", "b.txt")) as temporary:
+        (temporary / "b.txt").write_text("2")
+        assert (out / "a.txt").read_text() == "1"
+    assert {file.name for file in out.iterdir()} == {"b.txt", "mine.txt"}
+
+
+def test_an_exception_leaves_the_folder_as_it_was(tmp_path):
+    def fill(out):
+        with atomic_folder(out, owned=("a.txt",)) as temporary:
+            (temporary / "a.txt").write_text("half")
+            raise KeyboardInterrupt
+
+    (tmp_path / "a.txt").write_text("old")
+    for out in (tmp_path, tmp_path / "new"):
+        with pytest.raises(KeyboardInterrupt):
+            fill(out)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "old"
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "nul\0"])
+def test_a_folder_that_cannot_be_is_said_before_the_work(tmp_path, name):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="cannot write"), atomic_folder(tmp_path / name):
+        pytest.fail("the block must not run")

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from continuo.firmware_py.errors import InputError, RunError
-from continuo.firmware_py.loss import Bernoulli, GilbertElliott, fit_trace, parse_loss, read_trace, write_trace
+from continuo.firmware_py.loss import (
+    Bernoulli,
+    GilbertElliott,
+    find_bursts,
+    fit_trace,
+    parse_loss,
+    read_trace,
+    write_trace,
+)
 
 PACKETS = 400_000
 
@@ -230,3 +238,11 @@ def test_seeds_differ_and_a_longer_trace_begins_with_the_shorter(model):
 def test_negative_lengths_and_seeds_are_refused(packets, seed):
     with pytest.raises(InputError, match="0 or more"):
         Bernoulli(0.1).generate(packets, seed)
+
+
+@pytest.mark.parametrize(
+    ("digits", "bursts"),
+    [("", []), ("000", []), ("1", [[0, 1]]), ("1101", [[0, 2], [3, 4]]), ("011110", [[1, 5]]), ("1111", [[0, 4]])],
+)
+def test_bursts_are_runs_of_lost_packets(digits, bursts):
+    assert find_bursts(np.array([digit == "1" for digit in digits], bool)).tolist() == bursts

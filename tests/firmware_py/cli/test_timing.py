@@ -5,7 +5,6 @@ import sys
 import numpy as np
 import pytest
 
-from continuo.firmware_py import cli
 from continuo.firmware_py.control.timing_log import TimingLogWriter, read_timing_log
 from continuo.firmware_py.rt.spec import StreamSpec
 from continuo.firmware_py.rt.timing import TIMING_DTYPE, TimingRing
@@ -24,20 +23,6 @@ def log(tmp_path):
         for index in range(50):
             ring.push(rows[index : index + 1].reshape(()))
     return path
-
-
-@pytest.fixture
-def continuo(monkeypatch, capsys):
-    """Call the command line in this process; return exit code, stdout, stderr."""
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["continuo", *map(str, arguments)])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        captured = capsys.readouterr()
-        return exit_.value.code, captured.out, captured.err
-
-    return call
 
 
 def test_report(continuo, log):
