@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from continuo.firmware_py.rt.splice import burst_gain, half_hann, play_received, play_replacement
+
+FLAT = np.ones(1, np.float32)
+
+
+@pytest.fixture
+def buffers():
+    """Plane, history and out for packets of 8 samples, 2 channels."""
+    history = np.arange(40, dtype=np.float32).reshape(2, 20)
+    return np.zeros(8, np.float32), history, np.zeros((8, 2), np.float32)
+
+
+@pytest.fixture
+def packet():
+    return np.random.default_rng(0).uniform(-1, 1, (8, 2)).astype(np.float32)
+
+
+@pytest.fixture
+def replacement():
+    return np.random.default_rng(1).uniform(-1, 1, (2, 32)).astype(np.float32)
+
+
+@pytest.mark.parametrize("samples", [0, 1, 2, 64, 139])
+def test_half_hann_and_its_complement_sum_to_one(samples):
+    rise = half_hann(samples)
+    assert rise.shape == (samples,)
+    assert rise.dtype == np.float32
+    assert ((rise > 0) & (rise < 1)).all()
+    assert (np.diff(rise) > 0).all()
+    np.testing.assert_allclose(rise + rise[::-1], 1, atol=1e-7)
+
+
+def test_half_hann_equals_numpy():
+    """Samples lie between those of numpy's symmetric window: twice as fine, every other one."""
+    np.testing.assert_allclose(half_hann(16), np.hanning(65)[1:33:2], atol=1e-7)
+
+
+def test_burst_gain_holds_then_falls_to_zero():
+    gain = burst_gain(10, 20)
+    np.testing.assert_array_equal(gain[:10], 1)
+    assert (np.diff(gain[9:]) < 0).all()
+    assert gain[-1] == 0
+    assert gain.shape == (31,)
+
+
+def test_received_passes_bit_exact(buffers, packet, replacement):
+    plane, history, out = buffers
+    before = history.copy()
+    assert play_received(packet, replacement, 0, half_hann(4), FLAT, 0, plane, history, out) == 0
+    np.testing.assert_array_equal(out, packet)
+    np.testing.assert_array_equal(history, np.concatenate((before[:, 8:], packet.T), axis=1))
+
+
+def test_crossfade_after_a_burst(buffers, packet, replacement):
+    plane, history, out = buffers
+    rise, position, burst = half_hann(4), 16, 24
+    gain = burst_gain(20, 10)
+    play_received(packet, replacement, position, rise, gain, burst, plane, history, out)
+    tail = replacement[:, 16:20].T * gain[24:28, np.newaxis]
+    expected = rise[:, np.newaxis] * packet[:4] + (1 - rise[:, np.newaxis]) * tail
+    np.testing.assert_allclose(out[:4], expected, atol=1e-7)
+    np.testing.assert_array_equal(out[4:], packet[4:])
+    np.testing.assert_array_equal(history[:, 12:], packet.T)  # the packet itself, not the crossfade
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 64.1, -1e38])
+def test_damaged_samples_play_as_zeros(bad, buffers, packet, replacement):
+    plane, history, out = buffers
+    packet[3, 1] = packet[5, 0] = bad
+    assert play_received(packet, replacement, 0, half_hann(4), FLAT, 0, plane, history, out) == 2
+    assert out[3, 1] == out[5, 0] == history[1, 15] == history[0, 17] == 0
+    assert np.count_nonzero(out) == 14
+
+
+def test_replacement_fades_but_is_remembered_unfaded(buffers, replacement):
+    plane, history, out = buffers
+    before = history.copy()
+    gain = burst_gain(4, 6)
+    play_replacement(replacement, 5, gain, 3, plane, history, out)
+    played = replacement[:, 5:13]
+    np.testing.assert_allclose(out, played.T * gain[[3, 4, 5, 6, 7, 8, 9, 10], np.newaxis], atol=1e-7)
+    np.testing.assert_array_equal(history, np.concatenate((before[:, 8:], played), axis=1))
+
+
+def test_past_its_fade_a_replacement_is_zero(buffers, replacement):
+    plane, history, out = buffers
+    play_replacement(replacement, 0, burst_gain(4, 6), 1_000_000, plane, history, out)
+    np.testing.assert_array_equal(out, 0)
