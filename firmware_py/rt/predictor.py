@@ -92,10 +92,16 @@ ORDER_FOR_PACKET = ((2_000_000, 1280, 6144), (1_000_000, 1024, 4096), (500_000, 
 """(shortest packet in ns, order, context in samples): a short packet leaves less time, so it gets a smaller fit."""
 
 
+NOISE = 1e-5
+"""Peak of the noise in the fit: 100 dB under the context's peak. Less (1e-6) leaves errors on pure tones, and on real
+music this much gains 0.05 dB."""
+
+
 class BurgPredictor(_LinearPredictor):
     """Our best causal predictor: Burg of high order, exponentially windowed (``docs/prediction.md``).
 
-    Order and context default to what fits the packet's duration.
+    Order and context default to what fits the packet's duration. The fit sees a little noise: without it, a few tones
+    without any noise of their own leave the fit nothing but float32's rounding to explain.
     """
 
     def __init__(self, order: int = 0, context_samples: int = 0, decay: float = 2.0) -> None:
@@ -109,10 +115,14 @@ class BurgPredictor(_LinearPredictor):
         self._forward = aligned_float32(self.context_samples)
         self._backward = aligned_float32(self.context_samples)
         self._polynomial = aligned_float32(self.order + 1)
+        self._noisy = aligned_float32(self.context_samples)
+        raw = np.random.PCG64(0).random_raw(self.context_samples)  # the same in every version of numpy
+        self._noise = (NOISE * (2.0**-63 * raw - 1.0)).astype(np.float32)
         super().prepare(spec, predict_samples)
 
     def _fit(self) -> None:
-        burg_fit(self._scaled, self._window, self._forward, self._backward, self._polynomial, self._mirrored)
+        np.add(self._scaled, self._noise, out=self._noisy)
+        burg_fit(self._noisy, self._window, self._forward, self._backward, self._polynomial, self._mirrored)
 
 
 class Silence:
