@@ -113,7 +113,7 @@ def mel_spectrogram(signal: Signal, sample_rate_hz: int) -> NDArray[np.float64]:
     mel : NDArray[float64] [shape=(64, 1 + frames // 256)]
         Magnitudes, 0 or more.
     """
-    filters = _mel_filters(sample_rate_hz)
+    filters = mel_filters(sample_rate_hz)
     mono = np.asarray(signal, np.float64)
     return np.concatenate([filters @ magnitude.T for magnitude in _magnitudes(mono)], axis=1)
 
@@ -133,7 +133,7 @@ def mel_sc(reference: Signal, estimate: Signal, sample_rate_hz: int) -> float:
     """
 
     def one_channel(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
-        filters = _mel_filters(sample_rate_hz)
+        filters = mel_filters(sample_rate_hz)
         error = energy = 0.0
         for x_magnitude, y_magnitude in zip(_magnitudes(x), _magnitudes(y), strict=True):
             error += float(np.sum(((y_magnitude - x_magnitude) @ filters.T) ** 2))
@@ -349,7 +349,7 @@ def _lsd_per_frame(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np
 
 
 @functools.lru_cache(maxsize=8)
-def _mel_filters(sample_rate_hz: int) -> NDArray[np.float64]:
+def mel_filters(sample_rate_hz: int) -> NDArray[np.float64]:
     """Triangles [shape=(64, 257)] of unit area on the scale of M. Slaney, "Auditory Toolbox" (1998)."""
     linear_hz, linear_mel = 200.0 / 3, 15.0  # 1 mel is 66.7 Hz up to 1 kHz (15 mel), 1/27 of ln 6.4 above
     log_step = math.log(6.4) / 27

@@ -8,6 +8,7 @@ from ..errors import ContinuoError
 from . import timing
 from .evaluate import evaluate_command
 from .simulate import simulate_command
+from .train import train_command
 
 __all__ = ["app", "main"]
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 )
 app.command("simulate")(simulate_command)
 app.command("evaluate")(evaluate_command)
+app.command("train")(train_command)
 app.add_typer(timing.app, name="timing")
 
 

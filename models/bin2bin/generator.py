@@ -1,0 +1,100 @@
+"""The bin2bin generator: one U-Net class; lite, full, magnitude and complex are data (paper 000, section II-A)."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Generator", "strides"]
+
+
+def strides(bins: int, columns: int) -> list[tuple[int, int]]:
+    """Stride (frequency, time) of each encoder convolution, the bottleneck included.
+
+    Frequency halves down to one bin; time halves as long as there is more than one column:
+
+        256 x 256: (2,2) x 8          256 x 64: (2,2) x 6, (2,1) x 2
+    """
+    result = []
+    while bins > 1:
+        result.append((2, 2 if columns > 1 else 1))
+        bins //= 2
+        columns = max(1, columns // 2)
+    return result
+
+
+def _kernel(stride: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """Kernel 4 x 4; 4 x 1 where time is down to one column."""
+    return {
+        "kernel_size": (4, 4 if stride[1] == 2 else 1),
+        "stride": stride,
+        "padding": (1, 1 if stride[1] == 2 else 0),
+    }
+
+
+class Generator(nn.Module):
+    """Spectrogram in, spectrogram out [shape=(batch, channels, bins, columns)].
+
+    ``widths`` are the channels of the encoder's blocks, one for each halving but the last, the bottleneck:
+
+        in - e1 - e2 - ... - e7 - bottleneck (1 bin)
+              |    |          |     |
+        out - d8 - d7 - ... - d2 - d1           (each decoder block also sees the encoder's output of its size)
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    bins, columns : int, powers of two
+    widths : sequence of int, paper: 16 32 64 128 128 128 128 (lite) or 64 128 256 512 512 512 512 (full)
+    dropout : float, in the two innermost decoder blocks but one, as the paper says ("two dropout layers")
+    zero_last : bool, start with an output of exactly zero, so that a residual generator starts as the identity
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        bins: int,
+        columns: int,
+        widths: Sequence[int],
+        dropout: float = 0.5,
+        zero_last: bool = False,
+    ) -> None:
+        super().__init__()
+        steps = strides(bins, columns)
+        if len(widths) != len(steps) - 1:
+            raise ValueError(f"{bins} bins need {len(steps) - 1} encoder widths, not {len(widths)}")
+        sizes = [in_channels, *widths]
+        self.encoder = nn.ModuleList()
+        for level, (before, after) in enumerate(pairwise(sizes)):
+            block: list[nn.Module] = [nn.Conv2d(before, after, **_kernel(steps[level]), bias=level == 0)]
+            if level > 0:
+                block.append(nn.BatchNorm2d(after))
+            self.encoder.append(nn.Sequential(*block, nn.LeakyReLU(0.2)))
+        deepest = widths[-1]
+        self.bottleneck = nn.Sequential(nn.Conv2d(deepest, deepest, **_kernel(steps[-1])), nn.ReLU())
+        self.decoder = nn.ModuleList()
+        before = deepest
+        for level in reversed(range(len(widths))):
+            after = widths[level]
+            block = [nn.ConvTranspose2d(before, after, **_kernel(steps[level + 1]), bias=False), nn.BatchNorm2d(after)]
+            if dropout > 0 and level in {len(widths) - 2, len(widths) - 3}:
+                block.append(nn.Dropout(dropout))
+            self.decoder.append(nn.Sequential(*block, nn.ReLU()))
+            before = 2 * after
+        self.last = nn.ConvTranspose2d(before, out_channels, **_kernel(steps[0]))
+        if zero_last:
+            nn.init.zeros_(self.last.weight)
+            nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+
+    def forward(self, spectrogram: Tensor) -> Tensor:
+        skips = []
+        x = spectrogram
+        for block in self.encoder:
+            x = block(x)
+            skips.append(x)
+        x = self.bottleneck(x)
+        for block, skip in zip(self.decoder, reversed(skips), strict=True):
+            x = torch.cat((block(x), skip), dim=1)
+        return self.last(x)

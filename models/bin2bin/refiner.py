@@ -1,0 +1,135 @@
+"""Prediction in, better prediction out: scaling, generator and inverse transform around each other."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .generator import Generator
+from .spectrum import FFT_SAMPLES, PREDICT_SAMPLES, Spectrum
+
+__all__ = ["Refiner", "RefinerConfig"]
+
+BINS = FFT_SAMPLES // 2
+"""Bins that the network sees: 0 to 255 of 0 to 256."""
+SCALES = ("linear", "sqrt", "log")
+OUTPUTS = ("relu", "sigmoid", "gain", "residual")
+LIMIT = 4.0
+"""Real and imaginary parts, in units of the bin's level, are cut off here on their way in: bounded for int8."""
+SMALLEST = 1e-4
+"""Magnitudes below this, -102 dB under a full-scale sine, are no music: keeps roots and logarithms finite."""
+
+
+@dataclass(frozen=True)
+class RefinerConfig:
+    """What distinguishes one bin2bin from another."""
+
+    widths: tuple[int, ...] = (16, 32, 64, 128, 128, 128, 128)
+    """Channels of the encoder (paper: lite)."""
+    hop: int = 16
+    columns: int = 256
+    scale: str = "linear"
+    """Of magnitudes at the network's input: ``linear``, ``sqrt`` (square root / 3.5) or ``log``."""
+    output: str = "relu"
+    """``relu`` or ``sigmoid``: the magnitude itself; ``gain``: a factor of 1/4 to 4 on the predictor's magnitude;
+    ``residual``: added to the predictor's complex spectrum, in units of each bin's recent level; the network then sees
+    real and imaginary parts in the same units, whatever the scale."""
+    dropout: float = 0.5
+    fade_in_samples: int = 0
+    """From the predictor into the refiner's output, at the start of the gap."""
+
+
+class Refiner(nn.Module):
+    """A bin2bin generator with the transforms around it."""
+
+    def __init__(self, config: RefinerConfig) -> None:
+        super().__init__()
+        for key, known in (("scale", SCALES), ("output", OUTPUTS)):
+            if getattr(config, key) not in known:
+                raise ValueError(f"{key} is '{getattr(config, key)}': choose from {', '.join(known)}")
+        self.config = config
+        self.complex = config.output == "residual"
+        self.spectrum = Spectrum(config.hop, config.columns)
+        self.generator = Generator(
+            4 if self.complex else 1,
+            2 if self.complex else 1,
+            BINS,
+            config.columns,
+            config.widths,
+            config.dropout,
+            zero_last=config.output in {"residual", "gain"},
+        )
+        length = config.fade_in_samples
+        fade = 0.5 - 0.5 * torch.cos(torch.pi * (torch.arange(length) + 0.5) / max(1, length))
+        self.register_buffer("fade_in", torch.cat((fade, torch.ones(PREDICT_SAMPLES - length))), persistent=False)
+
+    def forward(self, chunk: Tensor, concealed: Tensor) -> Tensor:
+        """Refine the last 1024 samples of each chunk.
+
+        Parameters
+        ----------
+        chunk : float32 [shape=(batch, chunk_samples)], past and prediction, full scale 1
+        concealed : float32 [shape=(batch, chunk_samples)], 1 where a sample is no received one, else 0
+
+        Returns
+        -------
+        float32 [shape=(batch, 1024)]
+        """
+        refined, _, peak = self.refine_spectrum(chunk, concealed, self.spectrum.touched)
+        return self.waveform(chunk, refined, peak)
+
+    def refine_spectrum(self, chunk: Tensor, concealed: Tensor, columns: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The last ``columns`` columns after and before refinement (complex, peak-normalised), and the peak."""
+        peak = chunk.abs().amax(dim=-1, keepdim=True).clamp_min(1e-6)
+        spectrum = self.spectrum(chunk / peak)
+        level = self.spectrum.level(spectrum[:, :BINS])
+        out = self.generator(self.network_input(spectrum, level, concealed))[..., -columns:].float()
+        before = spectrum[..., -columns:]
+        bins = self._residual(before, level, out) if self.complex else self._remagnify(before, out[:, 0])
+        return torch.cat((bins, before[:, BINS:]), dim=1), before, peak
+
+    def waveform(self, chunk: Tensor, refined: Tensor, peak: Tensor) -> Tensor:
+        """Back to samples: the refined spectrum's last 1024, faded in from the prediction."""
+        prediction = chunk[:, -PREDICT_SAMPLES:]
+        samples = self.spectrum.inverse(refined[..., -self.spectrum.touched :]) * peak
+        return prediction + self.fade_in * (samples - prediction)
+
+    def network_input(self, spectrum: Tensor, level: Tensor, concealed: Tensor) -> Tensor:
+        """What the generator sees of a complex ``spectrum`` [shape=(batch, 257, columns)] of peak-normalised samples.
+
+        Magnitude [shape=(batch, 1, 256, columns)], or [shape=(batch, 4, 256, columns)]: real part, imaginary part, the
+        share of concealed samples in the column's window, and the level from 0 (100 dB below the loudest bin) to 1.
+        """
+        bins = spectrum[:, :BINS]
+        if not self.complex:
+            return self.scaled(bins.abs())[:, None]
+        relative = bins / level
+        mask = self.spectrum.column_mean(concealed)[:, None, :].expand_as(level)
+        loudness = 1 + (level / level.amax(dim=-2, keepdim=True)).log10() / 5
+        parts = (relative.real.clamp(-LIMIT, LIMIT), relative.imag.clamp(-LIMIT, LIMIT), mask, loudness)
+        return torch.stack(parts, dim=1)
+
+    def _residual(self, before: Tensor, level: Tensor, out: Tensor) -> Tensor:
+        return before[:, :BINS] + torch.complex(out[:, 0], out[:, 1]) * level[..., -out.shape[-1] :]
+
+    def _remagnify(self, before: Tensor, out: Tensor) -> Tensor:
+        magnitude = before[:, :BINS].abs().clamp_min(SMALLEST)
+        return before[:, :BINS] / magnitude * self._magnitude(out, magnitude)
+
+    def scaled(self, magnitude: Tensor) -> Tensor:
+        """Magnitudes on the scale that the network works in."""
+        if self.config.scale == "sqrt":
+            return magnitude.clamp_min(SMALLEST**2).sqrt() / 3.5
+        if self.config.scale == "log":
+            return (magnitude.clamp_min(SMALLEST) / SMALLEST).log() / 14.0  # 0 to 1 for full scale
+        return magnitude
+
+    def _magnitude(self, out: Tensor, predicted: Tensor) -> Tensor:
+        if self.config.output == "gain":
+            return predicted * torch.exp(1.386 * torch.tanh(out))
+        bounded = torch.sigmoid(out) if self.config.output == "sigmoid" else torch.relu(out)
+        if self.config.scale == "sqrt":
+            return (3.5 * bounded).square()
+        if self.config.scale == "log":
+            return SMALLEST * torch.exp((14.0 * bounded).clamp_max(20.0))
+        return bounded

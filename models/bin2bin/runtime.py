@@ -1,0 +1,102 @@
+"""A trained refiner in the concealer's seam, run by torch: for the simulator and the evaluation, not for the box."""
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...firmware_py.atomic import atomic_path
+from ...firmware_py.errors import InputError
+from ...firmware_py.rt.spec import StreamSpec
+from ...firmware_py.rt.timing import Rung
+from .refiner import Refiner, RefinerConfig
+from .spectrum import PREDICT_SAMPLES
+
+__all__ = ["TorchRefiner", "bundled_refiner", "load_weights", "save_weights"]
+
+WEIGHTS = Path(__file__).parent.parent / "weights"
+
+LOUDEST_GAIN = 2.0
+"""A refinement with more than 6 dB over the prediction or the recent past is implausible: the prediction stands."""
+
+
+def save_weights(refiner: Refiner, path: Path, card: dict[str, object]) -> None:
+    """Write ``refiner`` as float16 arrays, with its configuration and ``card`` (steps, data, metrics), as .npz."""
+    config = {"refiner": vars(refiner.config), "card": card}
+    arrays = {name: _half(value) for name, value in refiner.generator.state_dict().items()}
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, config=np.array(json.dumps(config)), **arrays)
+
+
+def load_weights(path: Path) -> Refiner:
+    """Read what `save_weights` wrote; the refiner is ready to run (eval mode).
+
+    Raises
+    ------
+    InputError
+        When ``path`` is no such file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            settings = json.loads(str(arrays["config"]))["refiner"]
+            state = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name != "config"}
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} holds no refiner's weights ({error}): write them with `continuo train`") from None
+    refiner = Refiner(RefinerConfig(**{**settings, "widths": tuple(settings["widths"])}))
+    refiner.generator.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    return refiner.eval()
+
+
+class TorchRefiner:
+    """`continuo.firmware_py.rt.concealer.Refiner` around a `Refiner` network."""
+
+    def __init__(self, network: Refiner, rung: Rung) -> None:
+        self.rung = rung
+        self._network = network
+        self.context_samples = network.spectrum.past_samples
+
+    def prepare(self, spec: StreamSpec, predict_samples: int) -> None:
+        """Allocate and run once. The network learned at 44.1 kHz; other rates run as well."""
+        del spec
+        self._chunk = torch.zeros(1, self._network.spectrum.chunk_samples)
+        self._concealed = torch.ones_like(self._chunk)
+        zeros = np.zeros(max(self.context_samples, predict_samples), np.float32)
+        context = zeros[: self.context_samples]
+        self.refine(context, context, zeros[:predict_samples], np.empty(predict_samples, np.float32))
+
+    def refine(
+        self,
+        context: NDArray[np.float32],
+        concealed: NDArray[np.float32],
+        prediction: NDArray[np.float32],
+        out: NDArray[np.float32],
+    ) -> bool:
+        """See the protocol. Samples after the 1024th of ``out`` are the prediction's."""
+        past = self.context_samples
+        self._chunk[0, :past] = torch.from_numpy(context)
+        self._chunk[0, past:] = torch.from_numpy(prediction[:PREDICT_SAMPLES])
+        self._concealed[0, :past] = torch.from_numpy(concealed)
+        with torch.inference_mode():
+            refined = self._network(self._chunk, self._concealed)[0].numpy()
+        out[:] = prediction
+        out[:PREDICT_SAMPLES] = refined
+        loudest = max(np.abs(context[-PREDICT_SAMPLES:]).max(), np.abs(prediction).max())
+        return bool(np.abs(refined).max() <= LOUDEST_GAIN * loudest)  # False for NaN as well
+
+
+def bundled_refiner(name: str, rung: Rung) -> TorchRefiner:
+    """A refiner with the weights that the repository ships under ``name``; all of a process share one network."""
+    return TorchRefiner(_bundled_network(name), rung)
+
+
+@lru_cache
+def _bundled_network(name: str) -> Refiner:
+    return load_weights(WEIGHTS / f"{name}.npz")
+
+
+def _half(value: torch.Tensor) -> NDArray[np.generic]:
+    array: NDArray[np.generic] = value.detach().cpu().numpy()
+    return array.astype(np.float16) if np.issubdtype(array.dtype, np.floating) else array
