@@ -153,13 +153,16 @@ class Concealer:
             self.prepare_replacement()
         splice_ns = perf_counter_ns()
         if packet is None:
+            tail_position = 0
             if not self._kept:
                 self._playing, self._pending = self._pending, self._playing
+                if self._refiners:
+                    tail_position = self._position
                 self._position = 0
             rung = self._playing.rung
             play_replacement(
-                self._playing.samples, self._position, self._gain, self._burst_samples,
-                self._plane, self._history, self._out,
+                self._playing.samples, self._playing.prediction, self._position, self._pending.samples, tail_position,
+                self._rise, self._gain, self._burst_samples, self._history, self._out,
             )  # fmt: skip
             self._position += self.spec.packet_samples
             self._burst_samples += self.spec.packet_samples

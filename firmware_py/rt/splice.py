@@ -30,7 +30,7 @@ def _remember(history, samples):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def play_received(packet, replacement, position, rise, gain, burst_samples, plane, history, out):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def play_received(packet, replacement, position, rise, gain, burst_samples, plane, history, out):  # type: ignore[no-untyped-def]
     """Play a received packet: crossfade from the replacement's tail into it, and remember the packet itself.
 
     Parameters
@@ -66,18 +66,27 @@ def play_received(packet, replacement, position, rise, gain, burst_samples, plan
 
 
 @njit(cache=True, nogil=True)
-def play_replacement(replacement, position, gain, burst_samples, plane, history, out):  # type: ignore[no-untyped-def]  # noqa: PLR0917
-    """Play ``replacement`` from ``position``, faded as a burst of ``burst_samples`` so far asks; remember it unfaded.
+def play_replacement(samples, prediction, position, tail, tail_position, rise, gain, burst_samples, history, out):  # type: ignore[no-untyped-def]
+    """Play ``samples`` from ``position``, faded as a burst of ``burst_samples`` so far asks; remember ``prediction``.
 
-    The history keeps the full level, so that a predictor fitted to it later in the burst does not learn the fade.
-    Shapes as in `play_received`.
+    The history holds what the predictor itself would have played, unrefined and unfaded: a predictor fitted to it
+    later in the burst learns neither the fade nor the refiner's noise. So a refined packet does not continue the one
+    before it by itself; over ``rise`` it is crossfaded from that one's ``tail``.
+
+    Parameters
+    ----------
+    samples, prediction, tail : float32 [shape=(channels, n)]
+    position, tail_position : int, where to read them; tail_position 0: nothing to crossfade from
+    rise, gain, burst_samples, history, out : as in `play_received`
     """
     last = gain.shape[0] - 1
     for channel in range(out.shape[1]):
         for j in range(out.shape[0]):
-            plane[j] = replacement[channel, position + j]
-            out[j, channel] = gain[min(burst_samples + j, last)] * plane[j]
-        _remember(history[channel], plane)
+            sample = samples[channel, position + j]
+            if tail_position > 0 and j < rise.shape[0]:
+                sample = rise[j] * sample + (np.float32(1.0) - rise[j]) * tail[channel, tail_position + j]
+            out[j, channel] = gain[min(burst_samples + j, last)] * sample
+        _remember(history[channel], prediction[channel, position : position + out.shape[0]])
 
 
 @njit(cache=True, nogil=True)

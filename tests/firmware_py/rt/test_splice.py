@@ -75,17 +75,30 @@ def test_damaged_samples_play_as_zeros(bad, buffers, packet, replacement):
     assert np.count_nonzero(out) == 14
 
 
+NO_RISE = half_hann(0)
+
+
 def test_replacement_fades_but_is_remembered_unfaded(buffers, replacement):
-    plane, history, out = buffers
+    _, history, out = buffers
     before = history.copy()
     gain = burst_gain(4, 6)
-    play_replacement(replacement, 5, gain, 3, plane, history, out)
+    play_replacement(replacement, replacement, 5, replacement, 0, NO_RISE, gain, 3, history, out)
     played = replacement[:, 5:13]
     np.testing.assert_allclose(out, played.T * gain[[3, 4, 5, 6, 7, 8, 9, 10], np.newaxis], atol=1e-7)
     np.testing.assert_array_equal(history, np.concatenate((before[:, 8:], played), axis=1))
 
 
+def test_a_refined_packet_joins_the_one_before_and_the_prediction_is_remembered(buffers, replacement):
+    _, history, out = buffers
+    refined, tail, rise = 2 * replacement, 3 * replacement, half_hann(4)
+    play_replacement(refined, replacement, 0, tail, 8, rise, FLAT, 8, history, out)
+    expected = rise * refined[:, :4] + (1 - rise) * tail[:, 8:12]
+    np.testing.assert_allclose(out[:4], expected.T, atol=1e-6)
+    np.testing.assert_array_equal(out[4:], refined[:, 4:8].T)
+    np.testing.assert_array_equal(history[:, -8:], replacement[:, :8])
+
+
 def test_past_its_fade_a_replacement_is_zero(buffers, replacement):
-    plane, history, out = buffers
-    play_replacement(replacement, 0, burst_gain(4, 6), 1_000_000, plane, history, out)
+    _, history, out = buffers
+    play_replacement(replacement, replacement, 0, replacement, 0, NO_RISE, burst_gain(4, 6), 1_000_000, history, out)
     np.testing.assert_array_equal(out, 0)
