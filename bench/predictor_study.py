@@ -32,6 +32,7 @@ __all__ = ["STUDIES", "Study", "main"]
 SHORT = GilbertElliott(p=0.05, r=0.5)
 """Mean burst two packets, as the evaluation's traces of short losses."""
 CHOSEN = METHODS["lpc"]
+NOISES = (1e-5, 0, 1e-6, 1e-4)
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,13 @@ STUDIES = {
         ),
     ),
     "window": Study("window", _named([(1280, 6144, d) for d in (2, 0, 0.5, 1, 1.5, 4)])),
+    "noise": Study(
+        "peak of the noise in the fit, relative to the context's",
+        {
+            f"{noise:g}": replace(CHOSEN, predictor=partial(BurgPredictor, noise=noise))
+            for noise in (1e-5, 0, 1e-6, 1e-4)
+        },
+    ),
     "crossfade": Study(
         "crossfade out of the gap, ms",
         {f"{ms:g}": replace(CHOSEN, crossfade_ms=ms) for ms in (1.45, 0.36, 0.73, 2.9, 5.8, 11.6)},

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .burg import aligned_float32, burg_fit, exponential_window
+from .burg import aligned_float32, aligned_float64, burg_fit, exponential_window
 from .extrapolate import bounded_context, extrapolate
 from .levinson import autocorrelation, levinson_durbin
 from .spec import StreamSpec
@@ -104,9 +104,10 @@ class BurgPredictor(_LinearPredictor):
     without any noise of their own leave the fit nothing but float32's rounding to explain.
     """
 
-    def __init__(self, order: int = 0, context_samples: int = 0, decay: float = 2.0) -> None:
+    def __init__(self, order: int = 0, context_samples: int = 0, decay: float = 2.0, noise: float = NOISE) -> None:
         super().__init__(order, context_samples)
         self._decay = decay
+        self._noise_peak = noise
 
     def prepare(self, spec: StreamSpec, predict_samples: int) -> None:
         if self.order == 0:
@@ -114,15 +115,20 @@ class BurgPredictor(_LinearPredictor):
         self._window = exponential_window(self.context_samples, self._decay)
         self._forward = aligned_float32(self.context_samples)
         self._backward = aligned_float32(self.context_samples)
-        self._polynomial = aligned_float32(self.order + 1)
+        self._reflection = aligned_float64(self.order)
+        self._polynomial = aligned_float64(self.order + 1)
+        self._reverse = aligned_float64(self.order + 1)
         self._noisy = aligned_float32(self.context_samples)
         raw = np.random.PCG64(0).random_raw(self.context_samples)  # the same in every version of numpy
-        self._noise = (NOISE * (2.0**-63 * raw - 1.0)).astype(np.float32)
+        self._noise = (self._noise_peak * (2.0**-63 * raw - 1.0)).astype(np.float32)
         super().prepare(spec, predict_samples)
 
     def _fit(self) -> None:
         np.add(self._scaled, self._noise, out=self._noisy)
-        burg_fit(self._noisy, self._window, self._forward, self._backward, self._polynomial, self._mirrored)
+        burg_fit(
+            self._noisy, self._window, self._forward, self._backward,
+            self._reflection, self._polynomial, self._reverse, self._mirrored,
+        )  # fmt: skip
 
 
 class Silence:

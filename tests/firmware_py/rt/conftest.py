@@ -1,4 +1,4 @@
-"""Signals for the tests here. Every test also runs with NUMBA_DISABLE_JIT=1, where sizes shrink to what Python can do."""
+"""Signals for the tests here. Every test also runs with NUMBA_DISABLE_JIT=1, at sizes that Python can do."""
 
 from pathlib import Path
 

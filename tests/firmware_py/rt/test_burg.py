@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from continuo.firmware_py.rt.burg import aligned_float32, burg_fit, exponential_window
+from continuo.firmware_py.rt.burg import aligned_float32, aligned_float64, burg_fit, exponential_window
 from continuo.firmware_py.rt.extrapolate import extrapolate
 
 SIZES = ((1, 64, 0.0), (2, 64, 2.0), (16, 128, 0.0), (32, 256, 2.0), (40, 192, 4.0))
@@ -25,9 +25,11 @@ def textbook_burg(x, weights, order):
 
 def fit(context, order, decay):
     samples = len(context)
-    polynomial, mirrored = aligned_float32(order + 1), aligned_float32(order + 1)
-    window = exponential_window(samples, decay)
-    burg_fit(context, window, aligned_float32(samples), aligned_float32(samples), polynomial, mirrored)
+    polynomial, mirrored = aligned_float64(order + 1), aligned_float32(order + 1)
+    burg_fit(
+        context, exponential_window(samples, decay), aligned_float32(samples), aligned_float32(samples),
+        aligned_float64(order), polynomial, aligned_float64(order + 1), mirrored,
+    )  # fmt: skip
     return polynomial, mirrored
 
 
@@ -52,20 +54,16 @@ def excerpt(music, samples):
 
 
 def check_against_textbook(x, order, decay):
-    """Tolerances: 0.2 % of the norm of the coefficients, 1 % of the residual, 0.3 % (-50 dB) of the first 32 samples.
-
-    Further out the two may part: a resonance that rings for thousands of samples turns the last bits of its
-    coefficient into phase.
-    """
+    """Tolerances: 0.1 % of the norm of the coefficients and of the residual, 1 % (-40 dB) of 256 predicted samples."""
     weights = exponential_window(len(x), decay).astype(np.float64) ** 2
     expected = textbook_burg(x, weights, order)
     polynomial, mirrored = fit(x, order, decay)
-    np.testing.assert_array_equal(polynomial[::-1], mirrored)
-    assert np.linalg.norm(polynomial - expected) <= 2e-3 * np.linalg.norm(expected)
+    np.testing.assert_array_equal(polynomial[::-1].astype(np.float32), mirrored)
+    assert np.linalg.norm(polynomial - expected) <= 1e-3 * np.linalg.norm(expected)
     residual, expected_residual = (np.linalg.norm(np.convolve(x, p, "valid")) for p in (polynomial, expected))
-    assert residual == pytest.approx(expected_residual, rel=1e-2)
-    near, expected_near = predict(x, mirrored, 32), predict_in_double(x, expected, 32)
-    assert np.linalg.norm(near - expected_near) <= 3e-3 * np.linalg.norm(x[-256:])
+    assert residual == pytest.approx(expected_residual, rel=1e-3)
+    prediction, expected_prediction = predict(x, mirrored, 256), predict_in_double(x, expected, 256)
+    assert np.linalg.norm(prediction - expected_prediction) <= 1e-2 * np.linalg.norm(expected_prediction)
 
 
 @pytest.mark.parametrize(("order", "samples", "decay"), SIZES)
@@ -102,18 +100,38 @@ def test_is_stable_when_all_energy_leaves(click_at):
     assert np.abs(predict(x, polynomial[::-1].copy(), 128)).max() <= 1.0
 
 
-@pytest.mark.parametrize("level", [0.0, 1e-30, 1e-12])
+@pytest.mark.parametrize("level", [0.0, 1e-30])
 def test_silence_predicts_nothing(level):
+    """Energies of 1e-60 are zero in single precision."""
     x = np.full(64, level, np.float32)
     polynomial, mirrored = fit(x, 8, 2.0)
-    np.testing.assert_allclose(polynomial, [1] + [0] * 8, atol=1e-9)
-    np.testing.assert_allclose(predict(x, mirrored, 16), np.zeros(16), atol=1e-20)
+    np.testing.assert_array_equal(polynomial, [1] + [0] * 8)
+    np.testing.assert_array_equal(predict(x, mirrored, 16), np.zeros(16))
 
 
 def test_is_stable(music):
     """All poles within the unit circle, but for the rounding of the coefficients."""
     polynomial, _ = fit(excerpt(music, 256), 32, 2.0)
     assert np.abs(np.roots(polynomial.astype(np.float64))).max() < 1.001
+
+
+def test_clean_partials_go_on(jit):
+    """A synthetic instrument has no noise floor to hide rounding in: 60 partials in float32, double precision -47 dB.
+
+    With the coefficients grown in single precision this prediction explodes (+48 dB).
+    """
+    if not jit:
+        pytest.skip("takes minutes uncompiled")
+    t = np.arange(6144 + 512)
+    x = sum(
+        np.sin(2 * np.pi * pitch_hz * k * t / 44_100 + k) * np.exp(-t * k / 80_000) / k
+        for pitch_hz in (110.0, 277.2, 415.3)
+        for k in range(1, 21)
+    )
+    x /= np.abs(x).max()
+    _, mirrored = fit(x[:6144].astype(np.float32), 1280, 2.0)
+    error = predict(x[:6144].astype(np.float32), mirrored, 512) - x[6144:]
+    assert np.linalg.norm(error) < 0.05 * np.linalg.norm(x[6144:])
 
 
 def test_same_input_gives_same_bits(music):
