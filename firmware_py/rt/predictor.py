@@ -93,8 +93,8 @@ ORDER_FOR_PACKET = ((2_000_000, 1280, 6144), (1_000_000, 1024, 4096), (500_000, 
 
 
 NOISE = 1e-5
-"""Peak of the noise in the fit: 100 dB under the context's peak. Less (1e-6) leaves errors on pure tones, and on real
-music this much gains 0.05 dB."""
+"""Peak of the noise in the fit: 100 dB under the context's peak. Real music has its own and predicts the same with or
+without it; clean tones predict 10 to 20 dB better with it than without, and no better with less or more."""
 
 
 class BurgPredictor(_LinearPredictor):
