@@ -38,7 +38,7 @@ def _weighted_sum(coefficients, samples, order):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def extrapolate(scaled, mirrored, bound, gain, line, out):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+def extrapolate(scaled, mirrored, bound, gain, line, out):  # type: ignore[no-untyped-def]
     """Write the predictor's continuation of ``scaled`` into ``out``.
 
     Parameters
