@@ -94,7 +94,7 @@ ORDER_FOR_PACKET = ((2_000_000, 1280, 6144), (1_000_000, 1024, 4096), (500_000, 
 
 NOISE = 1e-5
 """Peak of the noise in the fit: 100 dB under the context's peak. Real music has its own and predicts the same with or
-without it; clean tones predict 10 to 20 dB better with it than without, and no better with less or more."""
+without it; a clean synthetic chord predicts 12 dB better with it."""
 
 
 class BurgPredictor(_LinearPredictor):
