@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 CLIPS = firmware_py/assets
 CLIP ?= sax_phrase
-# This exact version is built for the CPU; others bring gigabytes of CUDA along. For a GPU: make train TORCH=torch
+# This exact version is built for the CPU; others bring gigabytes of CUDA along. With a GPU: make test TORCH=torch
 TORCH ?= torch==2.13.0
 
 .PHONY: demo test lint test-slow bench clean

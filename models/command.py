@@ -1,5 +1,6 @@
 """What ``continuo train`` does once torch is there."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -35,7 +36,9 @@ def main(
         return
     settings = load_experiment(experiment, **({} if steps is None else {"steps": steps}))
     if data is None:
-        raise InputError("give the folder of audio to train on: --data DIR, or set CONTINUO_DATA")
+        if "CONTINUO_DATA" not in os.environ:
+            raise InputError("give the folder of audio to train on: --data DIR, or set CONTINUO_DATA")
+        data = Path(os.environ["CONTINUO_DATA"]) / "train"
     out = out or Path("runs") / settings.name
     if fresh and out.exists():
         shutil.rmtree(out)

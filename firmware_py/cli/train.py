@@ -13,7 +13,8 @@ __all__ = ["train_command"]
 def train_command(
     experiment: Annotated[str, typer.Argument(help="A name in models/experiments, or the path of a .toml file.")],
     data: Annotated[
-        Path | None, typer.Option(envvar="CONTINUO_DATA", help="Folder of audio to train on, searched recursively.")
+        Path | None,
+        typer.Option(help="Folder of audio to train on, searched recursively; default: train/ below $CONTINUO_DATA."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/EXPERIMENT.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Generator steps, instead of the experiment's.")] = None,

@@ -15,6 +15,8 @@ __all__ = ["AudioFolder", "split_files"]
 
 SUFFIXES = {".flac", ".wav", ".aif", ".aiff", ".ogg", ".mp3"}
 VALIDATION_SHARE = 0.1
+EVALUATION = "test_public"
+"""Recordings in a folder of this name decide how good a method is; nothing may be trained on them."""
 
 
 def split_files(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -23,10 +25,12 @@ def split_files(folder: Path) -> tuple[list[Path], list[Path]]:
     Raises
     ------
     InputError
-        When the folder holds fewer than two audio files.
+        When the folder holds fewer than two audio files, or those that are for evaluation.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder: give the folder that holds the audio to train on")
+    if any(p.name == EVALUATION for p in (folder.resolve(), *folder.rglob(EVALUATION))):
+        raise InputError(f"{folder} holds {EVALUATION}, which is for evaluation alone: give the folder to train on")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     if len(files) < 2:
         raise InputError(f"{folder} holds {len(files)} audio files: training needs two at least, one to validate on")
