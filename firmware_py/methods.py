@@ -9,6 +9,7 @@ __all__ = ["METHODS", "build_concealer"]
 WHOLE_PACKET_MS = 1000.0
 """The published baselines crossfade over the whole first packet after a gap (capped at the packet's length)."""
 
+
 METHODS = {
     method.name: method
     for method in (
@@ -20,14 +21,16 @@ METHODS = {
 }
 
 
-def build_concealer(name: str) -> Concealer:
-    """Return an unprepared concealer for the method of that name.
+def build_concealer(method: str | Method) -> Concealer:
+    """Return an unprepared concealer for a method, or the method of that name.
 
     Raises
     ------
     InputError
         For a name that is no method.
     """
-    if name not in METHODS:
-        raise InputError(f"no method is called '{name}': choose from {', '.join(METHODS)}")
-    return Concealer(METHODS[name])
+    if isinstance(method, Method):
+        return Concealer(method)
+    if method not in METHODS:
+        raise InputError(f"no method is called '{method}': choose from {', '.join(METHODS)}")
+    return Concealer(METHODS[method])

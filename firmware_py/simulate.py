@@ -17,6 +17,7 @@ from .control.timing_log import TimingLogWriter, write_timing_csv
 from .errors import InputError
 from .loss import fit_trace, write_trace
 from .methods import build_concealer
+from .rt.concealer import Method
 from .rt.spec import StreamSpec
 from .rt.timing import TimingRing
 
@@ -64,7 +65,7 @@ def count_packets(audio: Audio, packet_samples: int) -> int:
 def simulate(
     audio: Audio,
     lost: NDArray[np.bool_],
-    method: str = "lpc",
+    method: str | Method = "lpc",
     packet_samples: int = 512,
     *,
     progress: Callable[[int], None] | None = None,
@@ -81,7 +82,7 @@ def simulate(
     lost : NDArray[bool] [shape=(n,)]
         True = lost; at least `count_packets` of them, what is beyond is ignored.
     method
-        One of `methods.METHODS`.
+        One of `methods.METHODS`, or its name.
     packet_samples
         Samples per channel in one packet, 32 to 1024.
     progress
@@ -112,7 +113,7 @@ def simulate(
         last = np.zeros((packet_samples, spec.channels), np.float32)
         last[:rest] = samples[-rest:]
         concealed[-rest:] = concealer.process(last)[:rest]
-    return SimulationResult(audio, spec, method, lost, lossy, concealed, rows, concealer.damaged_samples)
+    return SimulationResult(audio, spec, concealer.method.name, lost, lossy, concealed, rows, concealer.damaged_samples)
 
 
 def write_simulation(folder: str | os.PathLike[str], result: SimulationResult, report: dict[str, Any]) -> None:

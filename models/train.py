@@ -172,7 +172,7 @@ def _update_average(average: Refiner, refiner: Any, decay: float) -> None:
 def _validate(
     state: State, experiment: Experiment, validation: Validation, writer: SummaryWriter, out: Path, console: Console
 ) -> None:
-    figures = validation.run(state.average)
+    figures = validation.run(state.average, out / "examples")
     for name, value in figures.items():
         writer.add_scalar(f"validation/{name}", value, state.step)
     console.print(f"step {state.step}: " + ", ".join(f"{k} {v:.4f}" for k, v in figures.items()))

@@ -32,8 +32,8 @@ class RefinerConfig:
     """Of magnitudes at the network's input: ``linear``, ``sqrt`` (square root / 3.5) or ``log``."""
     output: str = "relu"
     """``relu`` or ``sigmoid``: the magnitude itself; ``gain``: a factor of 1/4 to 4 on the predictor's magnitude;
-    ``residual``: added to the predictor's complex spectrum, in units of each bin's recent level; the network then sees
-    real and imaginary parts in the same units, whatever the scale."""
+    ``residual``: the predictor's complex spectrum times a complex gain, plus a complex addition in units of each bin's
+    recent level; the network then sees real and imaginary parts in those units, whatever the scale."""
     dropout: float = 0.5
     fade_in_samples: int = 0
     """From the predictor into the refiner's output, at the start of the gap."""
@@ -52,7 +52,7 @@ class Refiner(nn.Module):
         self.spectrum = Spectrum(config.hop, config.columns)
         self.generator = Generator(
             4 if self.complex else 1,
-            2 if self.complex else 1,
+            4 if self.complex else 1,
             BINS,
             config.columns,
             config.widths,
@@ -110,7 +110,9 @@ class Refiner(nn.Module):
         return torch.stack(parts, dim=1)
 
     def _residual(self, before: Tensor, level: Tensor, out: Tensor) -> Tensor:
-        return before[:, :BINS] + torch.complex(out[:, 0], out[:, 1]) * level[..., -out.shape[-1] :]
+        bins = before[:, :BINS]
+        gain, added = torch.complex(out[:, 0], out[:, 1]), torch.complex(out[:, 2], out[:, 3])
+        return bins + bins * gain + added * level[..., -out.shape[-1] :]
 
     def _remagnify(self, before: Tensor, out: Tensor) -> Tensor:
         magnitude = before[:, :BINS].abs().clamp_min(SMALLEST)
