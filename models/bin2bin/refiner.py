@@ -51,7 +51,7 @@ class Refiner(nn.Module):
         self.complex = config.output == "residual"
         self.spectrum = Spectrum(config.hop, config.columns)
         self.generator = Generator(
-            4 if self.complex else 1,
+            5 if self.complex else 1,
             4 if self.complex else 1,
             BINS,
             config.columns,
@@ -97,8 +97,9 @@ class Refiner(nn.Module):
     def network_input(self, spectrum: Tensor, level: Tensor, concealed: Tensor) -> Tensor:
         """What the generator sees of a complex ``spectrum`` [shape=(batch, 257, columns)] of peak-normalised samples.
 
-        Magnitude [shape=(batch, 1, 256, columns)], or [shape=(batch, 4, 256, columns)]: real part, imaginary part, the
-        share of concealed samples in the column's window, and the level from 0 (100 dB below the loudest bin) to 1.
+        Magnitude [shape=(batch, 1, 256, columns)], or [shape=(batch, 5, 256, columns)]: real part, imaginary part and
+        logarithm of the magnitude, all in units of the bin's level; the share of concealed samples in the column's
+        window; the level from 0 (100 dB below the loudest bin) to 1.
         """
         bins = spectrum[:, :BINS]
         if not self.complex:
@@ -106,8 +107,9 @@ class Refiner(nn.Module):
         relative = bins / level
         mask = self.spectrum.column_mean(concealed)[:, None, :].expand_as(level)
         loudness = 1 + (level / level.amax(dim=-2, keepdim=True)).log10() / 5
-        parts = (relative.real.clamp(-LIMIT, LIMIT), relative.imag.clamp(-LIMIT, LIMIT), mask, loudness)
-        return torch.stack(parts, dim=1)
+        real, imaginary = relative.real.clamp(-LIMIT, LIMIT), relative.imag.clamp(-LIMIT, LIMIT)
+        magnitude = (relative.abs().clamp_max(LIMIT) + 0.01).log10()  # convolutions cannot make it of the other two
+        return torch.stack((real, imaginary, magnitude, mask, loudness), dim=1)
 
     def _residual(self, before: Tensor, level: Tensor, out: Tensor) -> Tensor:
         bins = before[:, :BINS]
