@@ -9,15 +9,20 @@ CLIP ?= sax_phrase
 # This exact version is built for the CPU; others bring gigabytes of CUDA along. With a GPU: make test TORCH=torch
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test lint test-slow bench clean
+.PHONY: demo test debian lint test-slow bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed-eval
 	$(BIN)/continuo simulate $(CLIPS)/$(CLIP).flac --trace $(CLIPS)/$(CLIP).txt --out demo-out
 
-test: lint
+test: lint debian
 	$(BIN)/pytest -m "not slow"
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q -m "not slow" tests/firmware_py/rt
+
+# Programs and data that the tests run: apt-get only where something is missing.
+debian:
+	command -v fluidsynth >/dev/null && test -e /usr/share/sounds/sf2/TimGM6mb.sf2 || \
+	  (apt-get update -q && apt-get install -qy --no-install-recommends fluidsynth timgm6mb-soundfont)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .

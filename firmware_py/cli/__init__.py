@@ -5,7 +5,7 @@ import sys
 import typer
 
 from ..errors import ContinuoError
-from . import timing
+from . import data, timing
 from .evaluate import evaluate_command
 from .simulate import simulate_command
 from .train import train_command
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("simulate")(simulate_command)
 app.command("evaluate")(evaluate_command)
 app.command("train")(train_command)
+app.add_typer(data.app, name="data")
 app.add_typer(timing.app, name="timing")
 
 
