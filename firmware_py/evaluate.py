@@ -236,12 +236,9 @@ def _run_in_processes(todo: Sequence[Job], processes: int) -> Generator[tuple[in
         except BrokenProcessPool as error:
             raise RunError("a process died while working, perhaps out of memory: try fewer --jobs") from error
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            ours = set(multiprocessing.active_children()) - others
-            for process in ours:
+            for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
-            for process in ours:
-                process.join()
+            pool.shutdown(cancel_futures=True)  # waits for the pool's thread, which joins the processes
             raise
 
 

@@ -1,6 +1,9 @@
 """The ``continuo`` command: one module per subcommand, one place that turns errors into a line and an exit code."""
 
+import contextlib
+import signal
 import sys
+from collections.abc import Iterator
 
 import typer
 
@@ -31,7 +34,8 @@ app.add_typer(timing.app, name="timing")
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 2 bad usage or input, 3 missing dependency or device, 4 failed."""
     try:
-        code = app(standalone_mode=False)
+        with _hearing_ctrl_c():
+            code = app(standalone_mode=False)
     except typer.TyperException as error:  # bad usage: the same one line and code as our own InputError
         print(f"continuo: {error.format_message()} (see --help)", file=sys.stderr)  # noqa: T201
         sys.exit(2)
@@ -43,3 +47,28 @@ def main() -> None:
     if code == _INTERRUPTED:  # typer turns Ctrl-C into this code, without a word
         print("continuo: interrupted", file=sys.stderr)  # noqa: T201
     sys.exit(code if isinstance(code, int) else 0)
+
+
+@contextlib.contextmanager
+def _hearing_ctrl_c() -> Iterator[None]:
+    """Raise a swallowed KeyboardInterrupt again.
+
+    One that falls into a callback of the compiler, while numba compiles, ends in `sys.unraisablehook` and nowhere else.
+    """
+    if not hasattr(signal, "setitimer"):  # Windows: press again
+        yield
+        return
+
+    def again(unraisable: "sys.UnraisableHookArgs") -> None:
+        if unraisable.exc_type is KeyboardInterrupt:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+        else:
+            hook(unraisable)
+
+    hook, sys.unraisablehook = sys.unraisablehook, again
+    alarm = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        signal.signal(signal.SIGALRM, alarm)
