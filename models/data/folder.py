@@ -1,5 +1,6 @@
 """A folder of audio files, held in memory, split into training and validation by file."""
 
+import csv
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ __all__ = ["AudioFolder", "split_files"]
 SUFFIXES = {".flac", ".wav", ".aif", ".aiff", ".ogg", ".mp3"}
 VALIDATION_SHARE = 0.1
 EVALUATION = "test_public"
-"""Recordings in a folder of this name decide how good a method is; nothing may be trained on them."""
+"""Recordings in a folder of this name decide how good a method is; nothing may be trained on them ..."""
+EVALUATION_POOL = "test"
+"""... nor on what was rendered of this pool's scores."""
 
 
 def split_files(folder: Path) -> tuple[list[Path], list[Path]]:
@@ -31,6 +34,12 @@ def split_files(folder: Path) -> tuple[list[Path], list[Path]]:
         raise InputError(f"{folder} is no folder: give the folder that holds the audio to train on")
     if any(p.name == EVALUATION for p in (folder.resolve(), *folder.rglob(EVALUATION))):
         raise InputError(f"{folder} holds {EVALUATION}, which is for evaluation alone: give the folder to train on")
+    for manifest in folder.rglob("manifest.csv"):  # of `continuo data render`
+        with manifest.open(newline="", encoding="utf-8") as file:
+            if any(row.get("pool") == EVALUATION_POOL for row in csv.DictReader(file)):
+                raise InputError(
+                    f"{manifest} names scores of the pool '{EVALUATION_POOL}', which is for evaluation alone"
+                )
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
     if len(files) < 2:
         raise InputError(f"{folder} holds {len(files)} audio files: training needs two at least, one to validate on")

@@ -36,6 +36,15 @@ def test_evaluation_clips_are_refused(tmp_path: Path, inside: str) -> None:
         split_files(tmp_path / inside)
 
 
+def test_renderings_of_evaluation_scores_are_refused(tmp_path: Path) -> None:
+    make_clips(tmp_path, ["a.flac", "b.flac"])
+    (tmp_path / "manifest.csv").write_text("file,pool\na.flac,train\nb.flac,train\n")
+    split_files(tmp_path)
+    (tmp_path / "manifest.csv").write_text("file,pool\na.flac,train\nb.flac,test\n")
+    with pytest.raises(InputError, match="evaluation"):
+        split_files(tmp_path)
+
+
 def test_too_little_audio(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no folder"):
         split_files(tmp_path / "none")
