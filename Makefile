@@ -15,14 +15,20 @@ TORCH ?= torch==2.13.0
 demo: $(VENV)/installed-eval
 	$(BIN)/continuo simulate $(CLIPS)/$(CLIP).flac --trace $(CLIPS)/$(CLIP).txt --out demo-out
 
-test: lint debian
+test: lint
 	$(BIN)/pytest -m "not slow"
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q -m "not slow" tests/firmware_py/rt
 
-# Programs and data that the tests run: apt-get only where something is missing.
+# What the tests run or build with, beside Python packages: apt-get only where something is missing.
+DEBIAN = fluidsynth timgm6mb-soundfont gcc libc6-dev libasound2-dev jackd2 jacktrip \
+  gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+
 debian:
-	command -v fluidsynth >/dev/null && test -e /usr/share/sounds/sf2/TimGM6mb.sf2 || \
-	  (apt-get update -q && apt-get install -qy --no-install-recommends fluidsynth timgm6mb-soundfont)
+	@if ! command -v apt-get >/dev/null; then echo "no apt-get: install what corresponds to $(DEBIAN)"; exit 0; fi; \
+	missing=$$(for package in $(DEBIAN); do \
+	  dpkg -s $$package 2>/dev/null | grep -q '^Status: install ok installed' || echo $$package; done); \
+	test -z "$$missing" || (apt-get update -q && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends $$missing)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
@@ -46,6 +52,6 @@ $(VENV)/installed-eval: pyproject.toml | $(BIN)/python
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[eval]'
 	touch $@
 
-$(VENV)/installed-dev: pyproject.toml | $(BIN)/python
+$(VENV)/installed-dev: pyproject.toml | debian $(BIN)/python
 	$(BIN)/pip install -q --disable-pip-version-check $(TORCH) -e '.[dev]'
 	touch $@
