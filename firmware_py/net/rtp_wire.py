@@ -63,7 +63,7 @@ class RtpWire:
             redundant_headers(self._audio_type, copies, spec.packet_samples, self._frame_bytes)
             for copies in range(1, self._copies_most + 1)
         ]
-        self._packets = self._octets = self._in_row = self._last_number = 0
+        self._packets = self._octets = self._in_row = 0
         self._out = bytearray(self.max_datagram_bytes)
         self._out_view = memoryview(self._out)
         self._out_bytes = np.frombuffer(self._out, np.uint8)
@@ -77,7 +77,8 @@ class RtpWire:
         self._peer_ssrc: int | None = None
         self._peer_may_change = True
         self._sequence_offset = 0
-        self._begin_stream(0)
+        self._first_number = self._last_number = 0
+        self._begin_stream()
 
     @property
     def ssrc(self) -> int:
@@ -91,8 +92,11 @@ class RtpWire:
     def encode(self, packet_number: int, samples: NDArray[np.float32]) -> Datagram:
         """The datagram for one packet; valid until the next call."""
         step = packet_number - self._last_number
-        if not self._packets or not 0 < step < _SKIP_PACKETS_MAX:
-            self._begin_stream(packet_number)
+        if not self._packets:
+            self._first_number = packet_number
+        elif not 0 < step < _SKIP_PACKETS_MAX:
+            self._begin_stream()
+            self._first_number = packet_number
         else:
             self._in_row = min(self._in_row + 1, self._copies_most) if step == 1 else 0
         history, packet_bytes = self._history, self._codec.packet_bytes
@@ -157,12 +161,11 @@ class RtpWire:
         self._peer_may_change = True
         self.numbering.interrupt()
 
-    def _begin_stream(self, packet_number: int) -> None:
+    def _begin_stream(self) -> None:
         """Random beginnings (RFC 3550 section 5.1), the sequence in the lower half (RFC 3711 section 3.3.1)."""
         self._ssrc = secrets.randbits(32)
         self._first_sequence = secrets.randbits(15)
         self._first_timestamp = secrets.randbits(32)
-        self._first_number, self._last_number = packet_number, packet_number - 1
         self._packets = self._octets = self._in_row = 0
 
     def _decode_audio(self, datagram: memoryview, arrival_ns: int, sink: Sink) -> None:

@@ -35,6 +35,7 @@ class SampleCodec:
         self._full_scale = np.float32(1 << bits - 1)
         self._least, self._most = -self._full_scale, self._full_scale - np.float32(1)
         self._floats = np.zeros(shape, np.float32)
+        self._is_nan = np.zeros(shape, np.bool_)
         self._integers = np.zeros(shape, np.int32)
         self._decoded = np.zeros(shape, np.float32)
         self._samples = self._floats.T if planar else self._floats
@@ -60,9 +61,10 @@ class SampleCodec:
         """
         floats = self._floats
         np.multiply(samples, self._full_scale, out=self._samples)
-        np.nan_to_num(floats, copy=False)
-        np.rint(floats, out=floats)
         np.clip(floats, self._least, self._most, out=floats)
+        np.rint(floats, out=floats)
+        np.isnan(floats, out=self._is_nan)
+        np.copyto(floats, 0.0, where=self._is_nan)
         np.copyto(self._integers, floats, casting="unsafe")
         payload.reshape(self._payload_shape)[...] = self._pack_from
 
@@ -81,5 +83,6 @@ class SampleCodec:
         """
         self._integers[...] = 0
         self._unpack_to[...] = payload.reshape(self._payload_shape)
-        np.multiply(self._integers, np.float32(2.0**-31), out=self._decoded, casting="same_kind", dtype=np.float32)
+        np.copyto(self._decoded, self._integers, casting="unsafe")
+        np.multiply(self._decoded, np.float32(2.0**-31), out=self._decoded)
         return self._out
