@@ -34,6 +34,8 @@ _EXIT_COPIES = 2
 _HEADER = struct.Struct("<QHHBBBB")
 _RATES_HZ = (22_050, 32_000, 44_100, 48_000, 88_200, 96_000, 192_000)
 _NO_CHANNELS = 255
+_BYTE_ORDER = (1, 0, 2)
+"""24 bits are the upper 16 in little-endian order, then the lowest byte."""
 _COPIES_MAX = 8
 _HUB_NAME_BYTES = 64
 
@@ -120,7 +122,7 @@ class JackTripWire:
             choice = ", ".join(str(rate) for rate in _RATES_HZ[:-1])
             raise InputError(f"sample_rate_hz is {spec.sample_rate_hz}: JackTrip has {choice}")
         self._spec, self._counters = spec, counters
-        self._codec = SampleCodec(self._bits, spec.packet_samples, spec.channels, big_endian=False, planar=True)
+        self._codec = SampleCodec(self._bits, spec.packet_samples, spec.channels, order=_BYTE_ORDER, planar=True)
         self._whole_bytes = HEADER_BYTES + self._codec.packet_bytes
         self.max_datagram_bytes = min(65_507, (1 + _COPIES_MAX) * max(self._whole_bytes, len(EXIT_PACKET)))
         copies = min(self._redundancy, self.max_datagram_bytes // self._whole_bytes - 1)

@@ -53,7 +53,7 @@ class RtpWire:
     def prepare(self, spec: StreamSpec, counters: NDArray[np.int64]) -> None:
         """Allocate for this format of stream."""
         self._spec, self._counters = spec, counters
-        self._codec = SampleCodec(self._bits, spec.packet_samples, spec.channels, big_endian=True, planar=False)
+        self._codec = SampleCodec(self._bits, spec.packet_samples, spec.channels, order=(0, 1, 2), planar=False)
         self._frame_bytes = spec.channels * self._codec.bytes_per_sample
         packet_bytes = self._codec.packet_bytes
         self.max_datagram_bytes = min(65_507, (1 + _COPIES_MAX) * packet_bytes + _OVERHEAD_BYTES)

@@ -20,13 +20,16 @@ class SampleCodec:
         16 or 24.
     packet_samples, channels
         Shape of a packet.
-    big_endian
-        Most significant byte first, as RTP has it (RFC 3551 section 4.5.11, RFC 3190 section 4.1 for L24).
+    order
+        Which byte of the integer each byte of the payload is, 0 being the most significant; the third is for 24 bits.
+        RTP has (0, 1, 2) (RFC 3551 section 4.5.11, RFC 3190 section 4.1 for L24).
     planar
         All samples of a channel before those of the next, as JackTrip has it; otherwise frame by frame.
     """
 
-    def __init__(self, bits: int, packet_samples: int, channels: int, *, big_endian: bool, planar: bool) -> None:
+    def __init__(
+        self, bits: int, packet_samples: int, channels: int, *, order: tuple[int, int, int], planar: bool
+    ) -> None:
         if bits not in (16, 24):
             raise InputError(f"bits is {bits}: choose 16 or 24")
         shape = (channels, packet_samples) if planar else (packet_samples, channels)
@@ -40,13 +43,12 @@ class SampleCodec:
         self._decoded = np.zeros(shape, np.float32)
         self._samples = self._floats.T if planar else self._floats
         self._out = self._decoded.T if planar else self._decoded
-        # The bytes of each integer, least significant first, whatever the machine's own order.
-        little = self._integers.view(np.uint8).reshape(*shape, 4)
-        bytes_up = little if np.little_endian else little[..., ::-1]
-        low = bytes_up[..., : self.bytes_per_sample]
-        high = bytes_up[..., 4 - self.bytes_per_sample :]
-        self._pack_from: NDArray[np.uint8] = low[..., ::-1] if big_endian else low
-        self._unpack_to: NDArray[np.uint8] = high[..., ::-1] if big_endian else high
+        # The bytes of each integer, most significant first, whatever the machine's own order.
+        own = self._integers.view(np.uint8).reshape(*shape, 4)
+        bytes_down = own[..., ::-1] if np.little_endian else own
+        places = order[: self.bytes_per_sample]
+        self._pack_from = [bytes_down[..., 4 - self.bytes_per_sample + place] for place in places]
+        self._unpack_to = [bytes_down[..., place] for place in places]
         self._payload_shape = (*shape, self.bytes_per_sample)
 
     def pack(self, samples: NDArray[np.float32], payload: NDArray[np.uint8]) -> None:
@@ -66,7 +68,9 @@ class SampleCodec:
         np.isnan(floats, out=self._is_nan)
         np.copyto(floats, 0.0, where=self._is_nan)
         np.copyto(self._integers, floats, casting="unsafe")
-        payload.reshape(self._payload_shape)[...] = self._pack_from
+        out = payload.reshape(self._payload_shape)
+        for place, source in enumerate(self._pack_from):
+            out[..., place] = source
 
     def unpack(self, payload: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Bytes to samples.
@@ -82,7 +86,9 @@ class SampleCodec:
             float32 in [-1, 1), the codec's own memory until the next call. Exact: 24 bits fit a float32.
         """
         self._integers[...] = 0
-        self._unpack_to[...] = payload.reshape(self._payload_shape)
+        source = payload.reshape(self._payload_shape)
+        for place, out in enumerate(self._unpack_to):
+            out[...] = source[..., place]
         np.copyto(self._decoded, self._integers, casting="unsafe")
         np.multiply(self._decoded, np.float32(2.0**-31), out=self._decoded)
         return self._out

@@ -153,4 +153,3 @@ def test_reports_with_gstreamers_session(programs, noise, free_port):
             counts = {item.name: int(known[item]) for item in NetCounter if known[item]}
     assert 0 < counts.get("ROUND_TRIP_NS", 0) < 10**9, counts
     assert 5 < counts["LOST_BY_PEER"] <= number // 10 + 1
-    assert counts["RTCP_RECEIVED"] >= 2

@@ -6,7 +6,8 @@ import pytest
 from continuo.firmware_py.errors import InputError
 from continuo.firmware_py.net.samples import SampleCodec
 
-LAYOUTS = [(big_endian, planar) for big_endian in (False, True) for planar in (False, True)]
+RTP, JACKTRIP = (0, 1, 2), (1, 0, 2)
+LAYOUTS = [(order, planar) for order in (RTP, JACKTRIP) for planar in (False, True)]
 
 
 def packed(codec, samples):
@@ -19,23 +20,26 @@ def test_bytes_of_known_samples():
     """Full scale, silence, one step either way: two's complement, big end first (RFC 3551, RFC 3190)."""
     samples = [[0.0, -1.0], [0.5, 1.0], [2.0**-15, -(2.0**-15)]]
     expected = "0000 8000 4000 7fff 0001 ffff"
-    assert packed(SampleCodec(16, 3, 2, big_endian=True, planar=False), samples).tobytes() == bytes.fromhex(expected)
+    assert packed(SampleCodec(16, 3, 2, order=RTP, planar=False), samples).tobytes() == bytes.fromhex(expected)
     expected = "000000 800000 400000 7fffff 000100 ffff00"
-    assert packed(SampleCodec(24, 3, 2, big_endian=True, planar=False), samples).tobytes() == bytes.fromhex(expected)
+    assert packed(SampleCodec(24, 3, 2, order=RTP, planar=False), samples).tobytes() == bytes.fromhex(expected)
 
 
 def test_planar_little_endian_bytes():
-    """As JackTrip has it: channel after channel."""
+    """As JackTrip has it: channel after channel; 24 bits are the middle byte, the high one and the low one."""
     samples = [[0.5, -1.0], [2.0**-15, 1.0]]
     expected = "0040 0100 0080 ff7f"
-    assert packed(SampleCodec(16, 2, 2, big_endian=False, planar=True), samples).tobytes() == bytes.fromhex(expected)
+    assert packed(SampleCodec(16, 2, 2, order=JACKTRIP, planar=True), samples).tobytes() == bytes.fromhex(expected)
+    samples = [[0x123456 / 2**23, -1.0], [-1 / 2**23, 1.0]]
+    expected = "341256 ffffff 008000 ff7fff"
+    assert packed(SampleCodec(24, 2, 2, order=JACKTRIP, planar=True), samples).tobytes() == bytes.fromhex(expected)
 
 
-@pytest.mark.parametrize(("big_endian", "planar"), LAYOUTS)
+@pytest.mark.parametrize(("order", "planar"), LAYOUTS)
 @pytest.mark.parametrize("bits", [16, 24])
 @pytest.mark.parametrize(("packet_samples", "channels"), [(32, 1), (128, 2), (513, 8)])
-def test_every_integer_survives(bits, big_endian, planar, packet_samples, channels):
-    codec = SampleCodec(bits, packet_samples, channels, big_endian=big_endian, planar=planar)
+def test_every_integer_survives(bits, order, planar, packet_samples, channels):
+    codec = SampleCodec(bits, packet_samples, channels, order=order, planar=planar)
     rng = np.random.default_rng(bits)
     top = 1 << bits - 1
     for _ in range(20):
@@ -45,7 +49,7 @@ def test_every_integer_survives(bits, big_endian, planar, packet_samples, channe
 
 @pytest.mark.parametrize("bits", [16, 24])
 def test_rounding_and_clipping(bits):
-    codec = SampleCodec(bits, 256, 2, big_endian=True, planar=False)
+    codec = SampleCodec(bits, 256, 2, order=RTP, planar=False)
     top = 1 << bits - 1
     rng = np.random.default_rng(1)
     for scale in (0.1, 1.0, 3.0, 1e30):
@@ -56,14 +60,14 @@ def test_rounding_and_clipping(bits):
 
 @pytest.mark.parametrize("bits", [16, 24])
 def test_what_is_no_number_is_silent_and_infinity_is_full_scale(bits):
-    codec = SampleCodec(bits, 4, 1, big_endian=True, planar=False)
+    codec = SampleCodec(bits, 4, 1, order=RTP, planar=False)
     decoded = codec.unpack(packed(codec, [[np.nan], [np.inf], [-np.inf], [0.25]]))
     top = 1 << bits - 1
     assert decoded[:, 0].tolist() == [0.0, (top - 1) / top, -1.0, 0.25]
 
 
 def test_no_allocation_once_made():
-    codec = SampleCodec(24, 512, 2, big_endian=True, planar=False)
+    codec = SampleCodec(24, 512, 2, order=RTP, planar=False)
     samples, payload = np.zeros((512, 2), np.float32), np.zeros(codec.packet_bytes, np.uint8)
 
     def work():
@@ -84,4 +88,4 @@ def test_no_allocation_once_made():
 
 def test_other_depths_are_refused():
     with pytest.raises(InputError, match="choose 16 or 24"):
-        SampleCodec(8, 64, 1, big_endian=True, planar=False)
+        SampleCodec(8, 64, 1, order=RTP, planar=False)
