@@ -1,5 +1,6 @@
 import base64
 import contextlib
+import os
 import random
 import select
 import signal
@@ -89,9 +90,9 @@ class Programs:
             process.send_signal(how)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(5)
-        if process.poll() is None:
-            process.kill()
-            process.wait(5)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what `timeout` ran, too
+        process.wait(5)
 
     def end_all(self):
         for process in reversed(self._running):
