@@ -20,14 +20,22 @@ BUNDLED = Path(__file__).parent.parent / "firmware_py" / "assets"
 
 
 def main(
-    experiment: str, *, data: Path | None, out: Path | None, steps: int | None, fresh: bool, smoke: bool, precision: str
+    experiment: str,
+    *,
+    data: Path | None,
+    out: Path | None,
+    steps: int | None,
+    fresh: bool,
+    warm_start: Path | None,
+    smoke: bool,
+    precision: str,
 ) -> None:
     """Run one experiment; says on stderr where the results went.
 
     Raises
     ------
     InputError
-        For an unknown experiment, or without data.
+        For an unknown experiment, without data, or for weights to start from that do not fit.
     """
     if smoke:
         with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +52,7 @@ def main(
         shutil.rmtree(out)
     fabric = Fabric(precision=precision)  # type: ignore[arg-type]
     fabric.launch()
-    best = train(settings, data, out, fabric, Schedule(), resume=True)
+    best = train(settings, data, out, fabric, Schedule(), resume=True, warm_start=warm_start)
     print(f"best weights: {best}; curves: tensorboard --logdir {out}", file=sys.stderr)  # noqa: T201
 
 

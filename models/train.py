@@ -21,7 +21,7 @@ from .bin2bin.discriminator import Discriminator
 from .bin2bin.losses import discriminator_loss, generator_adversarial_loss
 from .bin2bin.objective import Objective
 from .bin2bin.refiner import Refiner
-from .bin2bin.runtime import save_weights
+from .bin2bin.runtime import load_weights, save_weights
 from .data.folder import AudioFolder, split_files
 from .data.packets import Batch, PacketLosses
 from .experiment import Experiment
@@ -59,16 +59,25 @@ class State:
     best: float = float("inf")
 
 
-def train(experiment: Experiment, data: Path, out: Path, fabric: Fabric, schedule: Schedule, resume: bool) -> Path:
+def train(
+    experiment: Experiment,
+    data: Path,
+    out: Path,
+    fabric: Fabric,
+    schedule: Schedule,
+    resume: bool,
+    warm_start: Path | None = None,
+) -> Path:
     """Train ``experiment`` on the audio below ``data``; results and checkpoints go to ``out``.
 
     Returns the path of the best weights. With ``resume`` the run goes on from ``out``'s checkpoint; batch n is the same
-    batch in every run.
+    batch in every run. A run without a checkpoint begins from the weights ``warm_start``, if given: network only,
+    the optimizer anew.
 
     Raises
     ------
     InputError
-        When data is missing, or ``out`` holds another experiment's run.
+        When data is missing, ``out`` holds another experiment's run, or ``warm_start`` another network.
     """
     out.mkdir(parents=True, exist_ok=True)
     fabric.seed_everything(experiment.seed + fabric.global_rank)
@@ -77,6 +86,8 @@ def train(experiment: Experiment, data: Path, out: Path, fabric: Fabric, schedul
     state = _fresh(experiment, objective, fabric)
     if resume and (out / CHECKPOINT).exists():
         _restore(state, experiment, out / CHECKPOINT)
+    elif warm_start is not None:
+        _warm_start(state, experiment, warm_start)
     past = state.average.spectrum.past_samples
     folder = AudioFolder.load(training_files, experiment.sample_rate_hz, PacketLosses.shortest_clip(past))
     batch_seed = experiment.seed * 1000 + fabric.global_rank
@@ -212,6 +223,14 @@ def _restore(state: State, experiment: Experiment, path: Path) -> None:
     for name, value in saved["parts"].items():
         setattr(state, name, value)
     torch.set_rng_state(saved["random"])
+
+
+def _warm_start(state: State, experiment: Experiment, path: Path) -> None:
+    earlier = load_weights(path)
+    if earlier.config != experiment.refiner:
+        raise InputError(f"{path} holds another network than {experiment.name}'s [refiner]: give weights of the same")
+    for refiner in (state.refiner, state.average):
+        refiner.load_state_dict(earlier.state_dict())
 
 
 def _to(batch: Batch, device: torch.device) -> Batch:

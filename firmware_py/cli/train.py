@@ -19,6 +19,10 @@ def train_command(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/EXPERIMENT.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Generator steps, instead of the experiment's.")] = None,
     fresh: Annotated[bool, typer.Option(help="Start anew where a checkpoint exists; default: go on from it.")] = False,
+    warm_start: Annotated[
+        Path | None,
+        typer.Option(help="Weights (.npz) to begin from where there is no checkpoint; steps are counted from 0."),
+    ] = None,
     smoke: Annotated[
         bool, typer.Option(help="A few steps on the bundled audio: train, validate, stop, resume, export.")
     ] = False,
@@ -32,4 +36,13 @@ def train_command(
         raise MissingError(
             f"training needs {error.name or 'torch'}: pip install 'continuo-nmp[train]' (torch==2.13.0 for a CPU build)"
         ) from None
-    main(experiment, data=data, out=out, steps=steps, fresh=fresh, smoke=smoke, precision=precision)
+    main(
+        experiment,
+        data=data,
+        out=out,
+        steps=steps,
+        fresh=fresh,
+        warm_start=warm_start,
+        smoke=smoke,
+        precision=precision,
+    )

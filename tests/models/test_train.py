@@ -73,3 +73,17 @@ def test_another_experiments_run_is_not_continued(tmp_path: Path) -> None:
             load_experiment("bin2bin-lite", batch=2, steps=4, learning_rate=1e-3),
             BUNDLED, tmp_path, fabric, SCHEDULE, resume=True,
         )  # fmt: skip
+
+
+def test_warm_start_begins_from_the_weights(tmp_path: Path) -> None:
+    fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
+    experiment = load_experiment("bin2bin-lite", batch=2, steps=4, learning_rate=1e-2)
+    first = train(experiment, BUNDLED, tmp_path / "first", fabric, SCHEDULE, resume=False)
+    still = load_experiment("bin2bin-lite", batch=2, steps=1, learning_rate=0.0)
+    second = train(still, BUNDLED, tmp_path / "second", fabric, SCHEDULE, resume=True, warm_start=first)
+    before, after = (load_weights(path).generator.last.weight for path in (first, second))
+    assert before.abs().max() > 0
+    assert torch.equal(before, after)
+    paper = load_experiment("bin2bin-lite-paper", batch=2, steps=1)
+    with pytest.raises(InputError, match="another network"):
+        train(paper, BUNDLED, tmp_path / "third", fabric, SCHEDULE, resume=False, warm_start=first)
