@@ -1,0 +1,208 @@
+"""Kernels around the refiner's network: what `continuo.models.bin2bin` computes in torch, without allocation.
+
+Spectra are float32 [shape=(bins, columns)], real and imaginary parts apart; the network's tensors have TFLite's layout
+[shape=(bins, columns, channels)] and are quantised on the way in and out.
+"""
+
+import numpy as np
+from numba import njit
+
+__all__ = [
+    "LINEAR",
+    "LOG",
+    "SQRT",
+    "dequantise",
+    "frame_pairs",
+    "levels",
+    "magnitude_input",
+    "mean_columns",
+    "overlap_add",
+    "remagnify",
+    "residual_input",
+    "residual_output",
+]
+
+LINEAR, SQRT, LOG = 0, 1, 2
+RELU, SIGMOID, GAIN = 0, 1, 2
+LIMIT = np.float32(4.0)
+SMALLEST = np.float32(1e-4)
+QUIETEST_BIN = np.float32(1e-5)
+LEVEL_COLUMNS = 16
+"""As in `continuo.models.bin2bin`; a test compares."""
+
+
+@njit(cache=True, nogil=True)
+def frame_pairs(chunk, gain, window, hop, real, imaginary):  # type: ignore[no-untyped-def]
+    """Window ``gain`` times the columns of ``chunk``, two at a time, as real and imaginary part [shape=(n, pairs)]."""
+    samples, pairs = real.shape
+    for n in range(samples):
+        scaled = gain * window[n]
+        for p in range(pairs):
+            real[n, p] = scaled * chunk[2 * p * hop + n]
+            imaginary[n, p] = scaled * chunk[(2 * p + 1) * hop + n]
+
+
+@njit(cache=True, nogil=True)
+def mean_columns(samples, window_samples, hop, out):  # type: ignore[no-untyped-def]
+    """Mean of ``samples`` over each column's window; windows of several hops share their sums."""
+    for column in range(out.shape[0]):
+        total = np.float32(0.0)
+        for n in range(window_samples):
+            total += samples[column * hop + n]
+        out[column] = total / np.float32(window_samples)
+
+
+@njit(cache=True, nogil=True)
+def levels(real, imaginary, touched, loudest, out):  # type: ignore[no-untyped-def]
+    """Root mean square of each bin over the 16 columns before; ``loudest`` [shape=(columns,)] receives its maximum.
+
+    The columns that touch the prediction have the level of the last one that does not. Sums run as torch's cumsum does,
+    in double precision rounded once, so that quiet bins come out the same.
+    """
+    bins, columns = out.shape
+    known = columns - touched
+    loudest[:] = np.float32(1e-6)
+    for k in range(bins):
+        total = 0.0
+        for c in range(known):
+            total += real[k, c] * real[k, c] + imaginary[k, c] * imaginary[k, c]  # in float32, then widened
+            out[k, c] = np.float32(total)
+        for c in range(known - 1, -1, -1):
+            before = out[k, c - LEVEL_COLUMNS] if c >= LEVEL_COLUMNS else np.float32(0.0)
+            mean = max(out[k, c] - before, np.float32(0.0)) / np.float32(min(c + 1, LEVEL_COLUMNS))
+            out[k, c] = np.sqrt(mean)
+        for c in range(known):
+            loudest[c] = max(loudest[c], out[k, c])
+    for c in range(known, columns):
+        loudest[c] = loudest[known - 1]
+    for k in range(bins):
+        for c in range(known):
+            out[k, c] = max(out[k, c], QUIETEST_BIN * loudest[c])
+        for c in range(known, columns):
+            out[k, c] = out[k, known - 1]
+
+
+@njit(cache=True, nogil=True)
+def _store(out, k, c, channel, value, factor, quantised):  # type: ignore[no-untyped-def]
+    scaled = value * factor
+    if quantised:
+        scaled = max(np.float32(-127.0), min(np.float32(127.0), np.rint(scaled)))
+    out[k, c, channel] = scaled
+
+
+@njit(cache=True, nogil=True)
+def residual_input(real, imaginary, level, loudest, mask, factors, quantised, out):  # type: ignore[no-untyped-def]
+    """Real part, imaginary part, logarithm of the magnitude, concealed share, level (`Refiner.network_input`).
+
+    ``factors`` [shape=(5,)] turn values into codes; ``out`` is int8 if ``quantised``, else float32.
+    """
+    bins, columns = level.shape
+    for k in range(bins):
+        for c in range(columns):
+            unit = np.float32(1.0) / level[k, c]
+            re, im = real[k, c] * unit, imaginary[k, c] * unit
+            magnitude = np.log10(min(np.sqrt(re * re + im * im), LIMIT) + np.float32(0.01))
+            loudness = np.float32(1.0) + np.log10(level[k, c] / loudest[c]) / np.float32(5.0)
+            _store(out, k, c, 0, max(-LIMIT, min(LIMIT, re)), factors[0], quantised)
+            _store(out, k, c, 1, max(-LIMIT, min(LIMIT, im)), factors[1], quantised)
+            _store(out, k, c, 2, magnitude, factors[2], quantised)
+            _store(out, k, c, 3, mask[c], factors[3], quantised)
+            _store(out, k, c, 4, loudness, factors[4], quantised)
+
+
+@njit(cache=True, nogil=True)
+def magnitude_input(real, imaginary, scale, factors, quantised, out):  # type: ignore[no-untyped-def]
+    """Magnitude on the network's ``scale`` (`Refiner.scaled`)."""
+    bins, columns, _ = out.shape
+    for k in range(bins):
+        for c in range(columns):
+            magnitude = np.sqrt(real[k, c] * real[k, c] + imaginary[k, c] * imaginary[k, c])
+            if scale == SQRT:
+                magnitude = np.sqrt(max(magnitude, SMALLEST * SMALLEST)) / np.float32(3.5)
+            elif scale == LOG:
+                magnitude = np.log(max(magnitude, SMALLEST) / SMALLEST) / np.float32(14.0)
+            _store(out, k, c, 0, magnitude, factors[0], quantised)
+
+
+@njit(cache=True, nogil=True)
+def dequantise(codes, scales, fine, out):  # type: ignore[no-untyped-def]
+    """Outputs [shape=(bins, columns, channels)] from what the network gives, ``scales`` [shape=(channels,)] per code.
+
+    With ``fine`` > 0 the network gives every output twice, the second time that much larger: that one counts, unless
+    it has saturated.
+    """
+    bins, columns, channels = out.shape
+    for k in range(bins):
+        for c in range(columns):
+            for channel in range(channels):
+                code = np.float32(codes[k, c, channel])
+                if fine > 0:
+                    finer = np.float32(codes[k, c, channels + channel])
+                    if abs(finer) < 127:
+                        code = finer / np.float32(fine)
+                out[k, c, channel] = code * scales[channel]
+
+
+@njit(cache=True, nogil=True)
+def residual_output(network, level, real, imaginary):  # type: ignore[no-untyped-def]
+    """Add complex gain and addition to the spectrum's last columns, in place (`Refiner._residual`)."""
+    bins, columns, _ = network.shape
+    first = real.shape[1] - columns
+    for k in range(bins):
+        for j in range(columns):
+            c = first + j
+            re, im = real[k, c], imaginary[k, c]
+            gain_re, gain_im = network[k, j, 0], network[k, j, 1]
+            real[k, c] = re + re * gain_re - im * gain_im + network[k, j, 2] * level[k, c]
+            imaginary[k, c] = im + re * gain_im + im * gain_re + network[k, j, 3] * level[k, c]
+
+
+@njit(cache=True, nogil=True)
+def remagnify(network, scale, output, real, imaginary):  # type: ignore[no-untyped-def]
+    """Give the spectrum's last columns the network's magnitude, in place (`Refiner._remagnify`)."""
+    bins, columns, _ = network.shape
+    first = real.shape[1] - columns
+    for k in range(bins):
+        for j in range(columns):
+            c = first + j
+            value = network[k, j, 0]
+            before = np.sqrt(real[k, c] * real[k, c] + imaginary[k, c] * imaginary[k, c])
+            before = max(before, SMALLEST)
+            if output == GAIN:
+                after = before * np.exp(np.float32(1.386) * np.tanh(value))
+            else:
+                if output == SIGMOID:
+                    value = np.float32(1.0) / (np.float32(1.0) + np.exp(-value))
+                after = max(value, np.float32(0.0))
+                if scale == SQRT:
+                    after = (np.float32(3.5) * after) ** 2
+                elif scale == LOG:
+                    after = SMALLEST * np.exp(min(np.float32(14.0) * after, np.float32(20.0)))
+            real[k, c] *= after / before
+            imaginary[k, c] *= after / before
+
+
+@njit(cache=True, nogil=True)
+def overlap_add(real, imaginary, window, hop, gain, fade_in, prediction, out):  # type: ignore[no-untyped-def]
+    """Predicted samples from inverse-transformed column pairs, faded in from ``prediction``; the loudest magnitude.
+
+    ``real``, ``imaginary`` [shape=(n, pairs)]; ``out`` [shape=(m,)] ends where the last column ends.
+    """
+    samples, pairs = real.shape
+    span = (2 * pairs - 1) * hop + samples
+    total = out.shape[0]
+    out[:] = np.float32(0.0)
+    for p in range(pairs):
+        for n in range(samples):
+            t = total - span + 2 * p * hop + n
+            if t >= 0:
+                out[t] += window[n] * real[n, p]
+            if t + hop >= 0:
+                out[t + hop] += window[n] * imaginary[n, p]
+    loudest = np.float32(0.0)
+    for t in range(total):
+        out[t] = prediction[t] + fade_in[t] * (gain * out[t] - prediction[t])
+        loudest = max(loudest, abs(out[t]))
+        if not np.isfinite(out[t]):
+            return np.float32(np.inf)
+    return loudest
