@@ -9,6 +9,7 @@ import typer
 
 from ..errors import ContinuoError
 from . import data, timing
+from .convert import convert_command
 from .evaluate import evaluate_command
 from .simulate import simulate_command
 from .train import train_command
@@ -27,6 +28,7 @@ app = typer.Typer(
 app.command("simulate")(simulate_command)
 app.command("evaluate")(evaluate_command)
 app.command("train")(train_command)
+app.command("convert")(convert_command)
 app.add_typer(data.app, name="data")
 app.add_typer(timing.app, name="timing")
 
