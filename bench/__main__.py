@@ -14,17 +14,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ..firmware_py.rt.refinement import PREDICT_SAMPLES
 from .measure import Times
 from .predictors import FITS, fits, levinson, predictions
+from .refiners import networks, throughputs
 from .stages import Stages, stages
 
 __all__ = ["main"]
 
+EXPERIMENT = "bin2bin-lite"
 PAPER_PREDICT_MS = 0.75
 """Paper 000: linear prediction of order 128, 1024 samples (its own machine)."""
 PAPER_CROSSFADE_MS = 1.0
 """Paper 000: crossfade (its own machine)."""
-PREDICT_SAMPLES = 1024
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -62,6 +64,10 @@ def main(argv: list[str] | None = None) -> None:
     console.print(_stage_table(rows))
     figures["stages"] = [asdict(row) for row in rows]
     figures["paper"] = {"predict_ms": PAPER_PREDICT_MS, "crossfade_ms": PAPER_CROSSFADE_MS}
+    times = networks(EXPERIMENT, rounds)
+    figures["network"] = _report(console, f"Network of {EXPERIMENT}, one run, one thread", times)
+    figures["gmacs_per_second"] = throughputs(EXPERIMENT, rounds)
+    console.print(_throughput_table(figures["gmacs_per_second"]))
     if arguments.out:
         path = arguments.out / "bench.json"
         path.write_text(json.dumps(figures, indent=1) + "\n")
@@ -108,6 +114,15 @@ def _stage_table(rows: list[Stages]) -> Table:
     return table
 
 
+def _throughput_table(rates: dict[str, float]) -> Table:
+    table = Table(title="int8 on one thread: 10^9 multiply-accumulates per second")
+    for column in ("network", "rate", "ours, of it"):
+        table.add_column(column, justify="left" if column == "network" else "right")
+    for name, rate in rates.items():
+        table.add_row(name, f"{rate:.0f}", f"{rates[EXPERIMENT] / rate:.2f}")
+    return table
+
+
 def _machine() -> dict[str, str]:
     cpu = platform.processor()
     info = Path("/proc/cpuinfo")
@@ -116,7 +131,7 @@ def _machine() -> dict[str, str]:
             line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")
         ]
         cpu = named[0] if named else cpu
-    packages = {name: version(name) for name in ("numba", "numpy", "scipy")}
+    packages = {name: version(name) for name in ("ai-edge-litert", "numba", "numpy", "scipy", "torch")}
     return {"cpu": cpu, "system": platform.platform(), "python": platform.python_version()} | packages
 
 

@@ -1,6 +1,6 @@
 """How much int8 costs: layer by layer, on the network's output, and in what the listener hears."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +11,6 @@ from torch import Tensor
 
 from ..firmware_py import metrics
 from ..firmware_py.audio_file import Audio, read_audio
-from ..firmware_py.evaluate import find_clips
 from ..firmware_py.loss import GilbertElliott, fit_trace, read_trace
 from ..firmware_py.methods import METHODS
 from ..firmware_py.rt.concealer import Refiner as Seam
@@ -93,16 +92,13 @@ def layers(network: Folded, scales: dict[str, Scale], examples: Tensor) -> list[
     return [*result, Layer("weights", ratio_db(reference, out), ratio_db(reference, out))]
 
 
-def compare_clips(
-    refiner: Refiner, int8: Path, method: str, clips: Path, traces: Path, progress: Callable[[str], None] = print
-) -> list[Comparison]:
-    """Both networks over a folder of recordings with their traces."""
+def compare_clips(refiner: Refiner, int8: Path, method: str, pairs: Iterable[tuple[Path, Path]]) -> list[Comparison]:
+    """Both networks over recordings with their traces."""
     wanted = [name for name in COMPARED if name in metrics.installed_metrics()]
     result = []
-    for clip, trace in find_clips(clips, traces):
+    for clip, trace in pairs:
         audio = read_audio(clip)
         lost = fit_trace(read_trace(trace), audio.frames // PACKET_SAMPLES)
-        progress(clip.stem)
         result.append(_compare(clip.stem, audio, lost, refiner, int8, method, wanted))
     return result
 
@@ -124,7 +120,7 @@ def missed_bars(output_db: float, clips: Sequence[Comparison]) -> list[str]:
         before = float(np.mean([c.float_figures[metric] for c in clips]))
         after = float(np.mean([c.int8_figures[metric] for c in clips]))
         worse = {"nmse_gap_db": after - before, "mel_sc": after / before - 1, "visqol": before - after}[metric]
-        if worse > BARS[metric]:
+        if not worse <= BARS[metric]:  # not a number is no pass
             missed.append(f"{metric} goes from {before:.4f} to {after:.4f}, worse by more than {BARS[metric]}")
     return missed
 

@@ -9,10 +9,12 @@ from .graph import Graph
 
 __all__ = ["BOARDS", "EFFICIENCY", "Board", "Budget", "Row", "budget", "parse_target"]
 
-EFFICIENCY = 0.55
+EFFICIENCY = 0.45
 """Of the published networks' throughput that ours reaches: small layers, transposed convolutions, few output channels.
-Measured on x86 with one thread: 117 against 208 to 221 billion int8 multiply-accumulates per second for chains of 1 x 1
-and 3 x 3 convolutions of 64 to 512 channels (`docs/convert.md`)."""
+On x86 with one thread ours reaches 0.44 to 0.63 of what plain chains of convolutions do (``make bench``,
+``docs/convert.md``); nobody measured it on a board yet."""
+FOUR_THREADS_FASTER = 3.0
+"""Than one: assumed, for small layers do not divide well."""
 CONFIDENT_SHARE = 0.8
 """A prediction beyond this share of the time there is gets a warning."""
 
@@ -31,7 +33,7 @@ BOARDS = {
     "pi4": Board(
         "Raspberry Pi 4, Cortex-A72 1.5 GHz",
         569e6 / 24e-3 / 4 / 1e9,
-        "int8 MobileNet v1 1.0 (569 million MAC), 24 ms on four cores: README of google/XNNPACK, 8 February 2022",
+        "int8 MobileNet v1 1.0 (569 million MAC), 24 ms multi-threaded on ARM64: README of google/XNNPACK, 8 Feb 2022",
     ),
     "pi5": Board(
         "Raspberry Pi 5, Cortex-A76 2.4 GHz",
@@ -63,7 +65,6 @@ class Budget:
     rows: list[Row]
     one_thread_ms: float
     four_threads_ms: float
-    """Three times faster than one: small layers do not divide well."""
     available_ms: float
 
     @property
@@ -103,7 +104,7 @@ def budget(graph: Graph, board: Board, spec: StreamSpec) -> Budget:
             read += node.weight.size + 4 * node.bias.size
         rows.append(Row(node.name, node.kind, node.macs, read, 1e3 * node.macs / rate))
     one = sum(row.predicted_ms for row in rows)
-    return Budget(board, rows, one, one / 3, spec.packet_ns / 1e6)
+    return Budget(board, rows, one, one / FOUR_THREADS_FASTER, spec.packet_ns / 1e6)
 
 
 def _elements(shape: tuple[int, ...]) -> int:

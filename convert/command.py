@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -10,15 +11,19 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from ..firmware_py.cli.progress import progress_bar
 from ..firmware_py.errors import InputError, RunError
-from ..models.bin2bin.runtime import WEIGHTS, load_weights
+from ..firmware_py.evaluate import find_clips
+from ..firmware_py.methods import METHODS
+from ..models.bin2bin.runtime import WEIGHTS, load_card, load_weights
 from .accuracy import compare_clips, compare_signals, layers, missed_bars
 from .budget import EFFICIENCY, Budget, budget, parse_target
-from .conversion import Converted, convert, fold, ratio_db
-from .examples import Examples, trained_behind
-from .flatbuffer import FORMATS, read_operators
+from .conversion import Converted, convert, fold, gap_columns, ratio_db
+from .examples import Examples
+from .flatbuffer import FORMATS, Scale, read_operators
+from .folded import Folded
 from .package import write_package
-from .quantise import prepare, tune
+from .quantise import FakeQuantised, prepare, tune
 from .report import write_report
 from .run import run_tflite
 
@@ -59,20 +64,16 @@ def main(
     path = Path(model) if model.endswith(".npz") else WEIGHTS / f"{model}.npz"
     refiner = load_weights(path)
     name = path.stem
+    pairs = find_clips(clips, traces) if clips and traces else []
     folder = out or Path("converted") / name
     folder.mkdir(parents=True, exist_ok=True)
     few = SMOKE_DIVISOR if smoke else 1
-    method = trained_behind(path)
+    method = _trained_behind(path)
     examples = Examples(refiner, BUNDLED if smoke else _data(data), method)
     calibration = examples.calibration(CALIBRATION_EXAMPLES // few)
     held_out = examples.held_out(MEASURED_EXAMPLES // few)
     network = fold(refiner)
-
-    @torch.no_grad()
-    def teacher(spectrograms: Tensor) -> Tensor:
-        return refiner.generator(spectrograms)[..., -network.columns :]  # type: ignore[no-any-return]
-
-    expected = teacher(held_out)
+    expected = gap_columns(refiner, held_out)
     if not expected.any():
         raise InputError(f"the network of {path} gives nothing but zeros: train it first")
     done: dict[str, Converted] = {}
@@ -80,8 +81,12 @@ def main(
     rounded = fold(refiner)
     scales = prepare(rounded, calibration)
     if tune_steps:
-        history = tune(rounded, teacher, scales, examples.batches(tune_steps, TUNE_BATCH))
-        console.print(f"tuned: {history[0]:.1f} dB at first, {history[-1]:.1f} dB after {tune_steps} steps")
+        before_db = _rounded_db(rounded, scales, held_out, expected)
+        with progress_bar(quiet=False) as progress:
+            batches = progress.track(examples.batches(tune_steps, TUNE_BATCH), tune_steps, description="tuning")
+            tune(rounded, partial(gap_columns, refiner), scales, batches, tune_steps)
+        after_db = _rounded_db(rounded, scales, held_out, expected)
+        console.print(f"tuned: {before_db:.1f} dB before, {after_db:.1f} dB after {tune_steps} steps")
     for kind in FORMATS:
         own, its_scales = (rounded, scales) if kind == "int8" else (network, None)
         onnx = folder / (f"{name}-int8.onnx" if kind == "int8" else f"{name}.onnx")
@@ -97,7 +102,8 @@ def main(
         _print_budget(console, b)
     if report:
         int8 = folder / f"{name}-int8.tflite"
-        compared = compare_clips(refiner, int8, method, clips, traces) if clips and traces else []
+        with progress_bar(quiet=False) as progress:
+            compared = compare_clips(refiner, int8, method, progress.track(pairs, description="comparing"))
         missed = missed_bars(output_db["int8"], compared)
         page = write_report(
             folder, name, steps={k: c.checks for k, c in done.items()}, sizes=sizes, output_db=output_db,
@@ -107,6 +113,20 @@ def main(
         console.print(f"report: {page}", soft_wrap=True)
         if missed:
             raise RunError(f"int8 falls short: {'; '.join(missed)}; {page} names the worst layers, --tune may help")
+
+
+@torch.no_grad()
+def _rounded_db(rounded: Folded, scales: Mapping[str, Scale], held_out: Tensor, expected: Tensor) -> float:
+    """Output SQNR of the network as it is now, rounded in torch."""
+    return ratio_db(expected, rounded.decode(rounded(rounded.encode(held_out), FakeQuantised(scales))))
+
+
+def _trained_behind(path: Path) -> str:
+    """Method whose predictor stood before the refiner in training."""
+    method = load_card(path).get("experiment", {}).get("method")
+    if method not in METHODS:
+        raise InputError(f"{path}: its card names no method that it was trained behind; write it with `continuo train`")
+    return str(method)
 
 
 def _data(data: Path | None) -> Path:

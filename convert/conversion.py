@@ -7,9 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..firmware_py.atomic import atomic_path
 from ..firmware_py.errors import RunError
+from ..firmware_py.rt.refinement import BINS
 from ..models.bin2bin.generator import Generator
-from ..models.bin2bin.refiner import BINS, Refiner
+from ..models.bin2bin.refiner import Refiner
 from .flatbuffer import Scale, write_tflite
 from .folded import Folded
 from .graph import Graph
@@ -17,7 +19,7 @@ from .onnx_graph import export_onnx, read_onnx
 from .quantise import FakeQuantised
 from .run import run_onnx, run_tflite
 
-__all__ = ["Converted", "convert", "fold", "ratio_db"]
+__all__ = ["Converted", "convert", "fold", "gap_columns", "ratio_db"]
 
 LEAST_DB = {"folded": 90.0, "onnx": 90.0, "float": 90.0, "dynamic": 25.0, "int8": 28.0}
 """Signal-to-error ratio that each step must keep, against the one before. Steps in floating point differ by rounding.
@@ -42,6 +44,12 @@ def fold(refiner: Refiner) -> Folded:
 
 
 @torch.no_grad()
+def gap_columns(refiner: Refiner, spectrograms: Tensor) -> Tensor:
+    """What the float generator gives for its inputs [shape=(n, channels, bins, columns)], where that is played."""
+    return refiner.generator(spectrograms)[..., -refiner.spectrum.touched :]  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
 def convert(
     refiner: Refiner, network: Folded, kind: str, scales: dict[str, Scale] | None, examples: Tensor, onnx: Path
 ) -> Converted:
@@ -58,10 +66,11 @@ def convert(
         When a step does not give what the one before it gave.
     """
     inputs = network.encode(examples)
-    expected = refiner.generator(examples)[..., -network.columns :]
+    expected = gap_columns(refiner, examples)
     folded = network(inputs)
     checks = {} if scales else {"folded": ratio_db(expected, network.decode(folded))}
-    export_onnx(network, onnx)
+    with atomic_path(onnx) as temporary:
+        export_onnx(network, temporary)
     checks["onnx"] = ratio_db(folded, run_onnx(onnx, inputs)["refined"])
     graph = read_onnx(onnx)
     contents = write_tflite(graph, kind, scales)

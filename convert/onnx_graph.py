@@ -1,5 +1,6 @@
 """Torch to ONNX, and ONNX to the layers that TFLite gets."""
 
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ..firmware_py.errors import RunError
 from .folded import Folded
 from .graph import Graph, Node, Shape
 
-__all__ = ["export_onnx", "read_onnx"]
+__all__ = ["export_onnx", "graph_of", "read_onnx"]
 
 OPSET = 17
 
@@ -83,6 +84,9 @@ def read_onnx(path: Path) -> Graph:
         if operator.op_type == "Constant":
             constants[name] = numpy_helper.to_array(attributes["value"])
             continue
+        if operator.op_type == "Identity" and operator.input[0] in constants:  # the exporter keeps equal ones once
+            constants[name] = constants[operator.input[0]]
+            continue
         inputs = tuple(names.get(i, i) for i in operator.input if names.get(i, i) in shapes)
         others = [constants[i] for i in operator.input if i in constants]
         if operator.op_type == "Relu":  # part of the layer before it
@@ -93,6 +97,14 @@ def read_onnx(path: Path) -> Graph:
             nodes.append(_node(operator.op_type, name, inputs, [shapes[i] for i in inputs], others, attributes))
         shapes[name] = nodes[-1].shape
     return Graph("input", input_shape, tuple(nodes))
+
+
+def graph_of(network: Folded) -> Graph:
+    """The layers of ``network``, by way of an ONNX file that is not kept."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        export_onnx(network, path)
+        return read_onnx(path)
 
 
 def _readable_names(graph: Any) -> dict[str, str]:
@@ -118,6 +130,8 @@ def _node(
     constants: list[NDArray[Any]],
     attributes: dict[str, Any],
 ) -> Node:
+    if not shapes:
+        raise RunError(f"layer {name}: the operator {kind} works on constants alone")
     one, bins, columns, channels = shapes[0]
     if kind == "LeakyRelu":
         return Node(name, "leaky_relu", inputs, shapes[0], slope=attributes["alpha"])

@@ -50,7 +50,8 @@ def write_report(
     """
     _picture(folder / PICTURE, name, tensors, output_db, clips)
     image = base64.b64encode((folder / PICTURE).read_bytes()).decode()
-    verdict = [f"<p class=bad>{html.escape(m)}</p>" for m in missed] or ["<p class=good>Every bar is met.</p>"]
+    met = "Every bar is met." if clips else "The output's ratio is high enough; no recordings were compared."
+    verdict = [f"<p class=bad>{html.escape(m)}</p>" for m in missed] or [f"<p class=good>{met}</p>"]
     formats = [[k, f"{sizes[k] / 1e6:.2f}", _db(output_db[k]), _steps(steps[k])] for k in sizes]
     worst = sorted(tensors, key=lambda layer: layer.alone_db)
     parts = [
@@ -100,7 +101,10 @@ def _comparisons(title: str, compared: Sequence[Comparison]) -> list[str]:
     names = list(compared[0].float_figures)
     rows = []
     for c in compared:
-        cells = [f"{c.float_figures[m]:.4f} &rarr; {c.int8_figures[m]:.4f}" for m in names]
+        cells = [
+            "none" if np.isnan(c.float_figures[m]) else f"{c.float_figures[m]:.4f} &rarr; {c.int8_figures[m]:.4f}"
+            for m in names
+        ]
         rows.append([html.escape(c.name), *cells, _db(c.difference_db)])
     if len(compared) > 1 and title == "Recordings":
         means = [

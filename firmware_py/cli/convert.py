@@ -38,6 +38,8 @@ def convert_command(
     """Bring a trained network to the board: ONNX, then TFLite in float, with int8 weights, and in int8."""
     if (clips is None) != (traces is None):
         raise InputError("--clips and --traces belong together: give both, or neither")
+    if clips and not report:
+        raise InputError("--clips and --traces are for --report: add it, or leave them out")
     main: Any
     try:
         from ...convert.command import main  # noqa: PLC0415 (torch, onnx: extra convert)

@@ -9,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .predictor import Predictor
+from .refinement import PREDICT_SAMPLES
 from .spec import StreamSpec
 from .splice import burst_gain, half_hann, play_received, play_replacement, remember_state
 from .timing import TIMING_DTYPE, Rung
 
 __all__ = ["Concealer", "Method", "Refiner"]
-
-PREDICT_SAMPLES = 1024
-"""The paper predicts 1024 samples for a gap of 512: a refiner needs what lies behind the gap, the crossfade too."""
 
 
 class Refiner(Protocol):

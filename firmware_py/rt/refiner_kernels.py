@@ -7,6 +7,9 @@ Spectra are float32 [shape=(bins, columns)], real and imaginary parts apart; the
 import numpy as np
 from numba import njit
 
+from . import refinement
+from .refinement import LEVEL_COLUMNS
+
 __all__ = [
     "LINEAR",
     "LOG",
@@ -22,13 +25,11 @@ __all__ = [
     "residual_output",
 ]
 
-LINEAR, SQRT, LOG = 0, 1, 2
-RELU, SIGMOID, GAIN = 0, 1, 2
-LIMIT = np.float32(4.0)
-SMALLEST = np.float32(1e-4)
-QUIETEST_BIN = np.float32(1e-5)
-LEVEL_COLUMNS = 16
-"""As in `continuo.models.bin2bin`; a test compares."""
+LINEAR, SQRT, LOG = range(len(refinement.SCALES))
+RELU, SIGMOID, GAIN, _ = range(len(refinement.OUTPUTS))
+LIMIT = np.float32(refinement.LIMIT)
+SMALLEST = np.float32(refinement.SMALLEST)
+QUIETEST_BIN = np.float32(refinement.QUIETEST_BIN)
 
 
 @njit(cache=True, nogil=True)
@@ -44,7 +45,7 @@ def frame_pairs(chunk, gain, window, hop, real, imaginary):  # type: ignore[no-u
 
 @njit(cache=True, nogil=True)
 def mean_columns(samples, window_samples, hop, out):  # type: ignore[no-untyped-def]
-    """Mean of ``samples`` over each column's window; windows of several hops share their sums."""
+    """Mean of ``samples`` over each column's window [out shape=(columns,)]."""
     for column in range(out.shape[0]):
         total = np.float32(0.0)
         for n in range(window_samples):
@@ -184,7 +185,7 @@ def remagnify(network, scale, output, real, imaginary):  # type: ignore[no-untyp
 
 @njit(cache=True, nogil=True)
 def overlap_add(real, imaginary, window, hop, gain, fade_in, prediction, out):  # type: ignore[no-untyped-def]
-    """Predicted samples from inverse-transformed column pairs, faded in from ``prediction``; the loudest magnitude.
+    """Predicted samples from inverse-transformed column pairs, faded in from ``prediction``.
 
     ``real``, ``imaginary`` [shape=(n, pairs)]; ``out`` [shape=(m,)] ends where the last column ends.
     """
@@ -199,10 +200,5 @@ def overlap_add(real, imaginary, window, hop, gain, fade_in, prediction, out):  
                 out[t] += window[n] * real[n, p]
             if t + hop >= 0:
                 out[t + hop] += window[n] * imaginary[n, p]
-    loudest = np.float32(0.0)
     for t in range(total):
         out[t] = prediction[t] + fade_in[t] * (gain * out[t] - prediction[t])
-        loudest = max(loudest, abs(out[t]))
-        if not np.isfinite(out[t]):
-            return np.float32(np.inf)
-    return loudest

@@ -13,20 +13,14 @@ from ..errors import InputError
 from . import refiner_kernels as kernels
 from .fourier import fft_columns, merge_spectra, split_spectra, twiddles
 from .interpreter import load_interpreter
+from .refinement import BINS, FFT_SAMPLES, OUTPUTS, PREDICT_SAMPLES, SCALES, is_plausible
 from .spec import StreamSpec
 from .timing import Rung
 
 __all__ = ["SETTINGS", "TfliteRefiner"]
 
-FFT_SAMPLES = 512
-BINS = FFT_SAMPLES // 2
-PREDICT_SAMPLES = 1024
-LOUDEST_GAIN = 2.0
-"""A refinement with more than 6 dB over the prediction or the recent past is implausible: the prediction stands."""
 SETTINGS = "refiner.json"
 """In the archive at the end of the file, which is where TFLite keeps what belongs to a model."""
-SCALES = ("linear", "sqrt", "log")
-OUTPUTS = ("relu", "sigmoid", "gain")
 
 
 class TfliteRefiner:
@@ -76,7 +70,7 @@ class TfliteRefiner:
         self._fine = int(self._settings["fine"])
         self._complex = refiner["output"] == "residual"
         self._scale = SCALES.index(refiner["scale"])
-        self._kind = 0 if self._complex else OUTPUTS.index(refiner["output"])
+        self._kind = OUTPUTS.index(refiner["output"])
         self._window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FFT_SAMPLES) / FFT_SAMPLES)).astype(np.float32)
         self._weight = np.float32(self._hop / (FFT_SAMPLES * np.square(self._window, dtype=np.float64).sum()))
         self._roots = twiddles(FFT_SAMPLES)
@@ -96,7 +90,6 @@ class TfliteRefiner:
         self._raw = np.zeros(tuple(out["shape"][1:]), out["dtype"])
         self._network = np.zeros((BINS, touched, len(self._output_scales)), np.float32)
         self._refined = np.zeros(PREDICT_SAMPLES, np.float32)
-        self._magnitudes = np.zeros(PREDICT_SAMPLES, np.float32)
         context = np.zeros(self.context_samples, np.float32)
         context[-1] = 0.5
         self.refine(context, context, np.zeros(predict_samples, np.float32), np.empty(predict_samples, np.float32))
@@ -120,12 +113,10 @@ class TfliteRefiner:
             kernels.residual_output(self._network, self._level, self._real, self._imaginary)
         else:
             kernels.remagnify(self._network, self._scale, self._kind, self._real, self._imaginary)
-        loudest = self._synthesise(peak, prediction[:PREDICT_SAMPLES])
+        self._synthesise(peak, prediction[:PREDICT_SAMPLES])
         np.copyto(out, prediction)
         out[:PREDICT_SAMPLES] = self._refined
-        np.abs(context[-PREDICT_SAMPLES:], out=self._magnitudes)
-        reference = max(self._magnitudes.max(), prediction.max(), -prediction.min())
-        return bool(loudest <= LOUDEST_GAIN * reference)
+        return bool(is_plausible(self._refined, context, prediction))
 
     def _analyse(self, gain: np.float32) -> None:
         """The spectrum of ``gain`` times the chunk, and what the network sees of it."""
@@ -152,17 +143,16 @@ class TfliteRefiner:
         np.copyto(self._raw, self._output()[0])
         kernels.dequantise(self._raw, self._output_scales, self._fine, self._network)
 
-    def _synthesise(self, peak: np.float32, prediction: NDArray[np.float32]) -> np.float32:
-        """The refined spectrum's last 1024 samples; their largest magnitude, infinite if they are not finite."""
+    def _synthesise(self, peak: np.float32, prediction: NDArray[np.float32]) -> None:
+        """The refined spectrum's last 1024 samples."""
         real, imaginary, real_out, imaginary_out = self._backward
         first = self._columns - self._touched
         merge_spectra(self._real[:, first:], self._imaginary[:, first:], real, imaginary)
         fft_columns(imaginary, real, self._roots, imaginary_out, real_out)
-        loudest: np.float32 = kernels.overlap_add(
+        kernels.overlap_add(
             real_out, imaginary_out, self._window, self._hop, peak * self._weight, self._fade_in, prediction,
             self._refined,
         )  # fmt: skip
-        return loudest
 
 
 def _per_code(tensor: dict[str, Any]) -> float:

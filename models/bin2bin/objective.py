@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ...firmware_py.rt.refinement import BINS, FFT_SAMPLES, PREDICT_SAMPLES
 from ..data.packets import PACKET_SAMPLES, Batch
 from ..experiment import Experiment
 from . import losses
 from .discriminator import Discriminator
-from .refiner import BINS, Refiner
-from .spectrum import FFT_SAMPLES, PREDICT_SAMPLES
+from .refiner import Refiner
 
 __all__ = ["Objective", "Views"]
 

@@ -5,19 +5,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ...firmware_py.rt.refinement import BINS, LIMIT, OUTPUTS, PREDICT_SAMPLES, SCALES, SMALLEST
 from .generator import Generator
-from .spectrum import FFT_SAMPLES, PREDICT_SAMPLES, Spectrum
+from .spectrum import Spectrum
 
 __all__ = ["Refiner", "RefinerConfig"]
-
-BINS = FFT_SAMPLES // 2
-"""Bins that the network sees: 0 to 255 of 0 to 256."""
-SCALES = ("linear", "sqrt", "log")
-OUTPUTS = ("relu", "sigmoid", "gain", "residual")
-LIMIT = 4.0
-"""Real and imaginary parts, in units of the bin's level, are cut off here on their way in: bounded for int8."""
-SMALLEST = 1e-4
-"""Magnitudes below this, -102 dB under a full-scale sine, are no music: keeps roots and logarithms finite."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +72,22 @@ class Refiner(nn.Module):
 
     def refine_spectrum(self, chunk: Tensor, concealed: Tensor, columns: int) -> tuple[Tensor, Tensor, Tensor]:
         """The last ``columns`` columns after and before refinement (complex, peak-normalised), and the peak."""
-        peak = chunk.abs().amax(dim=-1, keepdim=True).clamp_min(1e-6)
-        spectrum = self.spectrum(chunk / peak)
-        level = self.spectrum.level(spectrum[:, :BINS])
-        out = self.generator(self.network_input(spectrum, level, concealed))[..., -columns:].float()
+        seen, spectrum, level, peak = self.analyse(chunk, concealed)
+        out = self.generator(seen)[..., -columns:].float()
         before = spectrum[..., -columns:]
         bins = self._residual(before, level, out) if self.complex else self._remagnify(before, out[:, 0])
         return torch.cat((bins, before[:, BINS:]), dim=1), before, peak
+
+    def analyse(self, chunk: Tensor, concealed: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the generator sees (`network_input`) of chunks [shape as in `forward`], and what that was made of.
+
+        Also: the complex spectrum of the peak-normalised chunk [shape=(batch, 257, columns)], the level of its bins
+        [shape=(batch, 256, columns)] and the peak [shape=(batch, 1)].
+        """
+        peak = chunk.abs().amax(dim=-1, keepdim=True).clamp_min(1e-6)
+        spectrum = self.spectrum(chunk / peak)
+        level = self.spectrum.level(spectrum[:, :BINS])
+        return self.network_input(spectrum, level, concealed), spectrum, level, peak
 
     def waveform(self, chunk: Tensor, refined: Tensor, peak: Tensor) -> Tensor:
         """Back to samples: the refined spectrum's last 1024, faded in from the prediction."""

@@ -3,6 +3,7 @@
 import json
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,17 +11,14 @@ from numpy.typing import NDArray
 
 from ...firmware_py.atomic import atomic_path
 from ...firmware_py.errors import InputError
+from ...firmware_py.rt.refinement import PREDICT_SAMPLES, is_plausible
 from ...firmware_py.rt.spec import StreamSpec
 from ...firmware_py.rt.timing import Rung
 from .refiner import Refiner, RefinerConfig
-from .spectrum import PREDICT_SAMPLES
 
-__all__ = ["TorchRefiner", "bundled_refiner", "load_weights", "save_weights"]
+__all__ = ["TorchRefiner", "bundled_refiner", "load_card", "load_weights", "save_weights"]
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
-
-LOUDEST_GAIN = 2.0
-"""A refinement with more than 6 dB over the prediction or the recent past is implausible: the prediction stands."""
 
 
 def save_weights(refiner: Refiner, path: Path, card: dict[str, object]) -> None:
@@ -39,15 +37,17 @@ def load_weights(path: Path) -> Refiner:
     InputError
         When ``path`` is no such file.
     """
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            settings = json.loads(str(arrays["config"]))["refiner"]
-            state = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name != "config"}
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} holds no refiner's weights ({error}): write them with `continuo train`") from None
+    config, state = _read(path)
+    settings = config["refiner"]
     refiner = Refiner(RefinerConfig(**{**settings, "widths": tuple(settings["widths"])}))
     refiner.generator.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     return refiner.eval()
+
+
+def load_card(path: Path) -> dict[str, Any]:
+    """The model card that `save_weights` wrote: experiment, steps, metrics. InputError as for `load_weights`."""
+    card: dict[str, Any] = _read(path)[0]["card"]
+    return card
 
 
 class TorchRefiner:
@@ -83,8 +83,7 @@ class TorchRefiner:
             refined = self._network(self._chunk, self._concealed)[0].numpy()
         out[:] = prediction
         out[:PREDICT_SAMPLES] = refined
-        loudest = max(np.abs(context[-PREDICT_SAMPLES:]).max(), np.abs(prediction).max())
-        return bool(np.abs(refined).max() <= LOUDEST_GAIN * loudest)  # False for NaN as well
+        return bool(is_plausible(refined, context, prediction))
 
 
 def bundled_refiner(name: str, rung: Rung) -> TorchRefiner:
@@ -95,6 +94,18 @@ def bundled_refiner(name: str, rung: Rung) -> TorchRefiner:
 @lru_cache
 def _bundled_network(name: str) -> Refiner:
     return load_weights(WEIGHTS / f"{name}.npz")
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            config = json.loads(str(arrays["config"]))
+            state = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name != "config"}
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: write weights with `continuo train`, or give their path") from None
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} holds no refiner's weights ({error}): write them with `continuo train`") from None
+    return config, state
 
 
 def _half(value: torch.Tensor) -> NDArray[np.generic]:

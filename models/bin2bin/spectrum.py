@@ -16,14 +16,9 @@ further into the past.
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FFT_SAMPLES", "PREDICT_SAMPLES", "Spectrum"]
+from ...firmware_py.rt.refinement import FFT_SAMPLES, LEVEL_COLUMNS, PREDICT_SAMPLES, QUIETEST_BIN
 
-FFT_SAMPLES = 512
-LEVEL_COLUMNS = 16
-"""Over which the level of a bin is averaged: as many as touch the prediction at hop 64."""
-QUIETEST_BIN = 1e-5
-"""Levels are taken as at least this much of the loudest bin's (-100 dB): below is rounding noise."""
-PREDICT_SAMPLES = 1024
+__all__ = ["Spectrum"]
 
 
 class Spectrum(nn.Module):

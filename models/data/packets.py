@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...firmware_py.methods import METHODS
+from ...firmware_py.rt.refinement import PREDICT_SAMPLES
 from ...firmware_py.rt.spec import StreamSpec
-from ..bin2bin.spectrum import PREDICT_SAMPLES
 from .folder import AudioFolder
 
 __all__ = ["Batch", "PacketLosses"]

@@ -35,6 +35,8 @@ def test_quick_run_writes_what_it_prints(tmp_path, capsys):
         (method, packet) for method in ("lpc-paper", "lpc") for packet in (64, 512)
     }
     assert all(s["predict"]["p50_ms"] > s["crossfade"]["p50_ms"] > 0 for s in figures["stages"])
+    assert figures["network"]["reference"] == "int8, every column"
+    assert all(rate > 0 for rate in figures["gmacs_per_second"].values())
     assert "Burg fit" in capsys.readouterr().out
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from continuo.firmware_py.rt.refinement import PREDICT_SAMPLES
 from continuo.models.bin2bin.refiner import Refiner, RefinerConfig
-from continuo.models.bin2bin.spectrum import PREDICT_SAMPLES
 
 SMALL = (4, 4, 4, 4, 4, 4, 4)
 COVERED = 576

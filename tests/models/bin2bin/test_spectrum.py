@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from continuo.models.bin2bin.spectrum import FFT_SAMPLES, PREDICT_SAMPLES, Spectrum
+from continuo.firmware_py.rt.refinement import FFT_SAMPLES, PREDICT_SAMPLES
+from continuo.models.bin2bin.spectrum import Spectrum
 
 
 @pytest.mark.parametrize(("hop", "columns"), [(16, 256), (32, 128), (64, 64)])
