@@ -66,20 +66,19 @@ def test_what_may_be_loss_or_reordering_is_no_jump(step):
     assert numbered(numbering, 40_000 + step) == last + step
 
 
-def test_after_a_silence_a_sequence_that_kept_time_goes_on():
+@pytest.mark.parametrize(
+    ("first", "second", "packets", "step", "restarts"),
+    [
+        pytest.param(0, 20_000, 20_100, 20_000, 0, id="a sequence that kept time goes on"),
+        pytest.param(5000, 0, 2000, 2000, 1, id="another sequence begins at once"),
+    ],
+)
+def test_after_a_silence(first, second, packets, step, restarts):
     numbering = PacketNumbering(PACKET_NS)
-    last = numbered(numbering, 0, 0)
+    last = numbered(numbering, first, 0)
     numbering.interrupt()
-    assert numbered(numbering, 20_000, 20_100 * PACKET_NS) == last + 20_000
-    assert numbering.restarts == 0
-
-
-def test_after_a_silence_another_sequence_begins_at_once():
-    numbering = PacketNumbering(PACKET_NS)
-    last = numbered(numbering, 5000, 0)
-    numbering.interrupt()
-    assert numbered(numbering, 0, 2000 * PACKET_NS) == last + 2000
-    assert numbering.restarts == 1
+    assert numbered(numbering, second, packets * PACKET_NS) == last + step
+    assert numbering.restarts == restarts
 
 
 def test_a_restart_always_goes_up():
