@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import typer
 
 from ..errors import ContinuoError
-from . import data, timing
+from . import config, data, timing
 from .convert import convert_command
 from .evaluate import evaluate_command
 from .simulate import simulate_command
@@ -29,6 +29,7 @@ app.command("simulate")(simulate_command)
 app.command("evaluate")(evaluate_command)
 app.command("train")(train_command)
 app.command("convert")(convert_command)
+app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
 app.add_typer(timing.app, name="timing")
 
