@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 
-__all__ = ["TIMING_DTYPE", "Rung", "TimingRing"]
+__all__ = ["BOX_TIMING_DTYPE", "TIMING_DTYPE", "Cause", "Rung", "TimingRing"]
 
 
 class Rung(IntEnum):
@@ -24,6 +24,25 @@ class Rung(IntEnum):
     LPC = 3
     LITE = 4
     FULL = 5
+
+
+class Cause(IntEnum):
+    """Why the box did not play what the peer sent."""
+
+    NONE = 0
+    """It did."""
+    NETWORK_LOST = 1
+    """The packet never came."""
+    NETWORK_LATE = 2
+    """It came after its pull: ``late_by_ns`` says how long after."""
+    CPU_DEADLINE = 3
+    """No replacement was ready in time, or the period's work took longer than the period."""
+    DEVICE_XRUN = 4
+    """The sound device ran dry or over."""
+    PEER_STOPPED = 5
+    """The peer sends nothing."""
+    INSERTED = 6
+    """Nothing was missing: one packet was concealed to make the playout buffer deeper."""
 
 
 TIMING_DTYPE = np.dtype(
@@ -40,6 +59,29 @@ TIMING_DTYPE = np.dtype(
     ]
 )
 """Row of the timing log. Times in nanoseconds; ``lost`` and ``deadline_missed`` are 0 or 1; ``rung`` is a `Rung`."""
+
+BOX_TIMING_DTYPE = np.dtype(
+    [
+        *TIMING_DTYPE.descr,
+        ("arrival_ns", "<i8"),
+        ("inter_arrival_ns", "<i8"),
+        ("depth_samples", "<i4"),
+        ("late_by_ns", "<i8"),
+        ("xrun", "u1"),
+        ("cause", "u1"),
+    ]
+)
+"""Row of the box's timing log: `TIMING_DTYPE`, and
+
+- ``arrival_ns``: monotonic clock when the packet came; 0 if it did not.
+- ``inter_arrival_ns``: since the packet that came before it; 0 if there is none.
+- ``depth_samples``: in the playout buffer when this packet was pulled.
+- ``late_by_ns``: how long after its own pull the packet came; 0 if in time, or never.
+- ``xrun``: 1 if the device ran dry or over since the row before.
+- ``cause``: a `Cause`.
+
+Lost is told from late by waiting: a row is pushed once its packet came, or can be waited for no longer.
+"""
 
 # Counters lie a cache line (8 int64) apart, so that the two sides do not pull one line back and forth.
 _WRITE, _DROPPED, _READ, _STATE_WORDS = 0, 1, 8, 16
