@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,12 +34,23 @@ from ..errors import InputError, RunError
 from ..rt.spec import StreamSpec
 from ..rt.timing import TIMING_DTYPE, Rung, TimingRing
 
-__all__ = ["TimingLog", "TimingLogWriter", "TimingMeta", "read_timing_log", "write_timing_csv"]
+__all__ = [
+    "DROPPED_OFFSET",
+    "TimingLog",
+    "TimingLogWriter",
+    "TimingMeta",
+    "encode_header",
+    "read_timing_header",
+    "read_timing_log",
+    "write_timing_csv",
+]
+
+DROPPED_OFFSET = 12
+"""Where in a file ``dropped_rows`` lies, 8 bytes."""
 
 _MAGIC = b"CTLG"
 _VERSION = 1
 _HEADER = struct.Struct("<4sHHIQ")
-_DROPPED_OFFSET = 12
 _JSON_BYTES_MOST = 1 << 20
 _COLUMNS = TIMING_DTYPE.names or ()
 _SCALAR = re.compile(r"[<|](?:[iu][1248]|f[248]|b1)")
@@ -133,7 +144,7 @@ class TimingLogWriter:
     def __enter__(self) -> Self:
         try:
             self._file = self.path.open("wb", buffering=0)
-            _write_all(self._file, _header(self.meta, self._ring.dtype))
+            _write_all(self._file, encode_header(self.meta, self._ring.dtype))
         except OSError as error:
             if self._file is not None:
                 self._file.close()
@@ -176,9 +187,27 @@ class TimingLogWriter:
             self.rows_written += count
         if self._ring.dropped_rows != self._dropped_rows:
             self._dropped_rows = self._ring.dropped_rows
-            self._file.seek(_DROPPED_OFFSET)
+            self._file.seek(DROPPED_OFFSET)
             _write_all(self._file, struct.pack("<Q", self._dropped_rows - self._dropped_before))
             self._file.seek(0, 2)
+
+
+def encode_header(meta: TimingMeta, dtype: np.dtype[Any]) -> bytes:
+    """What a file begins with, nothing dropped yet; rows of ``dtype`` follow."""
+    text = json.dumps(asdict(meta) | {"row": dtype.descr}).encode()
+    return _HEADER.pack(_MAGIC, _VERSION, dtype.itemsize, len(text), 0) + text
+
+
+def read_timing_header(path: str | Path) -> tuple[TimingMeta, np.dtype[Any], int]:
+    """Return the session, row type and dropped rows of a binary log; raises InputError as `read_timing_log` does."""
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(_HEADER.size)
+            if not head.startswith(_MAGIC):
+                raise InputError(f"{path} is not a timing log: pass one written by Continuo")
+            return _read_head(Path(path), file, head)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; pass a timing log") from error
 
 
 def read_timing_log(path: str | Path) -> TimingLog:
@@ -240,12 +269,17 @@ def _write_all(file: FileIO, data: bytes) -> None:
         view = view[file.write(view) or 0 :]
 
 
-def _header(meta: TimingMeta, dtype: np.dtype[Any]) -> bytes:
-    text = json.dumps(asdict(meta) | {"row": dtype.descr}).encode()
-    return _HEADER.pack(_MAGIC, _VERSION, dtype.itemsize, len(text), 0) + text
-
-
 def _read_binary(path: Path, head: bytes) -> TimingLog:
+    with path.open("rb") as file:
+        file.seek(_HEADER.size)
+        meta, dtype, dropped_rows = _read_head(path, file, head)
+        body = file.read()
+    rows = np.frombuffer(body, dtype, count=len(body) // dtype.itemsize)
+    return TimingLog(meta, rows, dropped_rows)
+
+
+def _read_head(path: Path, file: BinaryIO, head: bytes) -> tuple[TimingMeta, np.dtype[Any], int]:
+    """Read on from after ``head`` to the first row."""
     cut_off = InputError(f"{path} is cut off within its header: it holds no packet, pass another timing log")
     if len(head) < _HEADER.size:
         raise cut_off
@@ -254,10 +288,7 @@ def _read_binary(path: Path, head: bytes) -> TimingLog:
         raise InputError(f"{path} has log version {version}, this Continuo reads {_VERSION}: update continuo-nmp")
     if json_bytes > _JSON_BYTES_MOST:
         raise InputError(f"{path} has a damaged header ({json_bytes} bytes of JSON): pass another timing log")
-    with path.open("rb") as file:
-        file.seek(_HEADER.size)
-        text = file.read(json_bytes)
-        body = file.read()
+    text = file.read(json_bytes)
     if len(text) < json_bytes:
         raise cut_off
     try:
@@ -271,8 +302,7 @@ def _read_binary(path: Path, head: bytes) -> TimingLog:
         raise InputError(f"{path} has a damaged header ({error}): pass another timing log") from error
     if dtype.itemsize != row_bytes:
         raise InputError(f"{path} has a damaged header (rows of {row_bytes} bytes): pass another timing log")
-    rows = np.frombuffer(body, dtype, count=len(body) // row_bytes)
-    return TimingLog(meta, rows, dropped_rows)
+    return meta, dtype, dropped_rows
 
 
 def _row_dtype(description: list[list[str]]) -> np.dtype[Any]:
