@@ -6,7 +6,15 @@ from numpy.typing import NDArray
 
 from .extrapolate import LOUDEST_SAMPLE
 
-__all__ = ["burst_gain", "half_hann", "play_received", "play_replacement", "remember_state"]
+__all__ = [
+    "burst_gain",
+    "half_hann",
+    "play_received",
+    "play_replacement",
+    "remember_packet",
+    "remember_prediction",
+    "remember_state",
+]
 
 
 def half_hann(samples: int) -> NDArray[np.float32]:
@@ -30,8 +38,37 @@ def _remember(history, samples):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def play_received(packet, replacement, position, rise, gain, burst_samples, plane, history, out):  # type: ignore[no-untyped-def]
-    """Play a received packet: crossfade from the replacement's tail into it, and remember the packet itself.
+def _sound(sample):  # type: ignore[no-untyped-def]
+    """``sample``, or 0 if it is damaged: not a number, infinite, absurdly loud."""
+    return sample if abs(sample) <= LOUDEST_SAMPLE else np.float32(0.0)
+
+
+@njit(cache=True, nogil=True)
+def remember_packet(packet, plane, history):  # type: ignore[no-untyped-def]
+    """Remember a received packet.
+
+    Parameters
+    ----------
+    packet : float32 [shape=(samples, channels)], full scale 1; damaged samples are remembered as 0
+    plane : float32 [shape=(samples,)], scratch
+    history : float32 [shape=(channels, h)], newest last
+    """
+    for channel in range(packet.shape[1]):
+        for j in range(packet.shape[0]):
+            plane[j] = _sound(packet[j, channel])
+        _remember(history[channel], plane)
+
+
+@njit(cache=True, nogil=True)
+def remember_prediction(prediction, position, samples, history):  # type: ignore[no-untyped-def]
+    """Remember ``samples`` samples of ``prediction`` [float32, shape=(channels, n)] from ``position`` on."""
+    for channel in range(prediction.shape[0]):
+        _remember(history[channel], prediction[channel, position : position + samples])
+
+
+@njit(cache=True, nogil=True)
+def play_received(packet, replacement, position, rise, gain, burst_samples, out):  # type: ignore[no-untyped-def]
+    """Play a received packet, crossfaded from the tail of the replacement before it.
 
     Parameters
     ----------
@@ -41,8 +78,6 @@ def play_received(packet, replacement, position, rise, gain, burst_samples, plan
     rise : float32 [shape=(m,)], weight of the packet over its first m samples
     gain : float32 [shape=(g,)], `burst_gain`; its last value holds for ever
     burst_samples : int, length of the burst that ends here; 0 when none does: no crossfade then
-    plane : float32 [shape=(samples,)], scratch
-    history : float32 [shape=(channels, h)]
     out : float32 [shape=(samples, channels)]
 
     Returns how many samples were damaged.
@@ -51,33 +86,27 @@ def play_received(packet, replacement, position, rise, gain, burst_samples, plan
     last = gain.shape[0] - 1
     for channel in range(packet.shape[1]):
         for j in range(packet.shape[0]):
-            sample = packet[j, channel]
-            if not abs(sample) <= LOUDEST_SAMPLE:
-                sample = np.float32(0.0)
-                damaged += 1
-            plane[j] = sample
-            out[j, channel] = sample
+            out[j, channel] = _sound(packet[j, channel])
+            damaged += not abs(packet[j, channel]) <= LOUDEST_SAMPLE
         if burst_samples > 0:
             for j in range(rise.shape[0]):
                 tail = gain[min(burst_samples + j, last)] * replacement[channel, position + j]
-                out[j, channel] = rise[j] * plane[j] + (np.float32(1.0) - rise[j]) * tail
-        _remember(history[channel], plane)
+                out[j, channel] = rise[j] * out[j, channel] + (np.float32(1.0) - rise[j]) * tail
     return damaged
 
 
 @njit(cache=True, nogil=True)
-def play_replacement(samples, prediction, position, tail, tail_position, rise, gain, burst_samples, history, out):  # type: ignore[no-untyped-def]
-    """Play ``samples`` from ``position``, faded as a burst of ``burst_samples`` so far asks; remember ``prediction``.
+def play_replacement(samples, position, tail, tail_position, rise, gain, burst_samples, out):  # type: ignore[no-untyped-def]
+    """Play ``samples`` from ``position``, faded as a burst of ``burst_samples`` so far asks.
 
-    The history holds what the predictor itself would have played, unrefined and unfaded: a predictor fitted to it
-    later in the burst learns neither the fade nor the refiner's noise. So a refined packet does not continue the one
-    before it by itself; over ``rise`` it is crossfaded from that one's ``tail``.
+    A refined packet does not continue the one before it by itself: over ``rise`` it is crossfaded from that one's
+    ``tail``.
 
     Parameters
     ----------
-    samples, prediction, tail : float32 [shape=(channels, n)]
+    samples, tail : float32 [shape=(channels, n)]
     position, tail_position : int, where to read them; tail_position 0: nothing to crossfade from
-    rise, gain, burst_samples, history, out : as in `play_received`
+    rise, gain, burst_samples, out : as in `play_received`
     """
     last = gain.shape[0] - 1
     for channel in range(out.shape[1]):
@@ -86,7 +115,6 @@ def play_replacement(samples, prediction, position, tail, tail_position, rise, g
             if tail_position > 0 and j < rise.shape[0]:
                 sample = rise[j] * sample + (np.float32(1.0) - rise[j]) * tail[channel, tail_position + j]
             out[j, channel] = gain[min(burst_samples + j, last)] * sample
-        _remember(history[channel], prediction[channel, position : position + out.shape[0]])
 
 
 @njit(cache=True, nogil=True)

@@ -190,7 +190,9 @@ def test_long_burst_fades_to_exactly_zero_and_recovers():
     assert np.count_nonzero(concealed[: faded_out - round(30 * ms)]) > 0
     crossfade = crossfade_samples(concealer)
     np.testing.assert_allclose(
-        out[begin + burst, :crossfade], packets[begin + burst, :crossfade] * concealer._rise[:, np.newaxis], rtol=1e-6
+        out[begin + burst, :crossfade],
+        packets[begin + burst, :crossfade] * concealer.preparer.burst.rise[:, np.newaxis],
+        rtol=1e-6,
     )  # from silence
     np.testing.assert_array_equal(out[begin + burst, crossfade:], packets[begin + burst, crossfade:])
     np.testing.assert_array_equal(out[begin + burst + 1 :], packets[begin + burst + 1 :])
@@ -327,7 +329,7 @@ def test_refiner_may_change_its_mind():
 def test_refiner_learns_what_was_concealed():
     concealer = concealer_for(SPEC, replace(LPC, refiner=HalfVolume))
     packets = packets_of(SPEC)
-    seen = concealer._refiners[0].seen
+    seen = concealer.preparer._refiners[0].seen
     seen.clear()
     later = 5 + -(-LPC.refit_samples // SPEC.packet_samples)
     play(concealer, packets[: later + 1], lost=range(5, later + 1))
@@ -341,5 +343,5 @@ def test_replacement_reaches_as_far_as_it_is_played(spec):
     position = 0
     for _ in range(100):
         concealer.process(None)
-        position = max(position, concealer._position)
-    assert position + crossfade_samples(concealer) <= concealer._ahead
+        position = max(position, concealer.preparer.burst.position_samples)
+    assert position + crossfade_samples(concealer) <= concealer.preparer.burst.ahead_samples

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from continuo.firmware_py.rt.splice import burst_gain, half_hann, play_received, play_replacement
+from continuo.firmware_py.rt.splice import (
+    burst_gain,
+    half_hann,
+    play_received,
+    play_replacement,
+    remember_packet,
+    remember_prediction,
+)
 
 FLAT = np.ones(1, np.float32)
 
@@ -49,30 +56,32 @@ def test_burst_gain_holds_then_falls_to_zero():
 def test_received_passes_bit_exact(buffers, packet, replacement):
     plane, history, out = buffers
     before = history.copy()
-    assert play_received(packet, replacement, 0, half_hann(4), FLAT, 0, plane, history, out) == 0
+    assert play_received(packet, replacement, 0, half_hann(4), FLAT, 0, out) == 0
     np.testing.assert_array_equal(out, packet)
+    remember_packet(packet, plane, history)
     np.testing.assert_array_equal(history, np.concatenate((before[:, 8:], packet.T), axis=1))
 
 
 def test_crossfade_after_a_burst(buffers, packet, replacement):
-    plane, history, out = buffers
+    _, _, out = buffers
     rise, position, burst = half_hann(4), 16, 24
     gain = burst_gain(20, 10)
-    play_received(packet, replacement, position, rise, gain, burst, plane, history, out)
+    play_received(packet, replacement, position, rise, gain, burst, out)
     tail = replacement[:, 16:20].T * gain[24:28, np.newaxis]
     expected = rise[:, np.newaxis] * packet[:4] + (1 - rise[:, np.newaxis]) * tail
     np.testing.assert_allclose(out[:4], expected, atol=1e-7)
     np.testing.assert_array_equal(out[4:], packet[4:])
-    np.testing.assert_array_equal(history[:, 12:], packet.T)  # the packet itself, not the crossfade
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 64.1, -1e38])
-def test_damaged_samples_play_as_zeros(bad, buffers, packet, replacement):
+def test_damaged_samples_play_and_are_remembered_as_zeros(bad, buffers, packet, replacement):
     plane, history, out = buffers
     packet[3, 1] = packet[5, 0] = bad
-    assert play_received(packet, replacement, 0, half_hann(4), FLAT, 0, plane, history, out) == 2
-    assert out[3, 1] == out[5, 0] == history[1, 15] == history[0, 17] == 0
+    assert play_received(packet, replacement, 0, half_hann(4), FLAT, 0, out) == 2
+    assert out[3, 1] == out[5, 0] == 0
     assert np.count_nonzero(out) == 14
+    remember_packet(packet, plane, history)
+    np.testing.assert_array_equal(history[:, -8:], out.T)
 
 
 NO_RISE = half_hann(0)
@@ -82,23 +91,23 @@ def test_replacement_fades_but_is_remembered_unfaded(buffers, replacement):
     _, history, out = buffers
     before = history.copy()
     gain = burst_gain(4, 6)
-    play_replacement(replacement, replacement, 5, replacement, 0, NO_RISE, gain, 3, history, out)
+    play_replacement(replacement, 5, replacement, 0, NO_RISE, gain, 3, out)
     played = replacement[:, 5:13]
     np.testing.assert_allclose(out, played.T * gain[[3, 4, 5, 6, 7, 8, 9, 10], np.newaxis], atol=1e-7)
+    remember_prediction(replacement, 5, 8, history)
     np.testing.assert_array_equal(history, np.concatenate((before[:, 8:], played), axis=1))
 
 
-def test_a_refined_packet_joins_the_one_before_and_the_prediction_is_remembered(buffers, replacement):
-    _, history, out = buffers
+def test_a_refined_packet_joins_the_one_before(buffers, replacement):
+    _, _, out = buffers
     refined, tail, rise = 2 * replacement, 3 * replacement, half_hann(4)
-    play_replacement(refined, replacement, 0, tail, 8, rise, FLAT, 8, history, out)
+    play_replacement(refined, 0, tail, 8, rise, FLAT, 8, out)
     expected = rise * refined[:, :4] + (1 - rise) * tail[:, 8:12]
     np.testing.assert_allclose(out[:4], expected.T, atol=1e-6)
     np.testing.assert_array_equal(out[4:], refined[:, 4:8].T)
-    np.testing.assert_array_equal(history[:, -8:], replacement[:, :8])
 
 
 def test_past_its_fade_a_replacement_is_zero(buffers, replacement):
-    _, history, out = buffers
-    play_replacement(replacement, replacement, 0, replacement, 0, NO_RISE, burst_gain(4, 6), 1_000_000, history, out)
+    _, _, out = buffers
+    play_replacement(replacement, 0, replacement, 0, NO_RISE, burst_gain(4, 6), 1_000_000, out)
     np.testing.assert_array_equal(out, 0)
