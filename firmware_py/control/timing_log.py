@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from ..atomic import atomic_path
 from ..errors import InputError, RunError
 from ..rt.spec import StreamSpec
-from ..rt.timing import TIMING_DTYPE, Rung, TimingRing
+from ..rt.timing import TIMING_DTYPE, Cause, Rung, TimingRing
 
 __all__ = [
     "DROPPED_OFFSET",
@@ -53,6 +53,7 @@ _VERSION = 1
 _HEADER = struct.Struct("<4sHHIQ")
 _JSON_BYTES_MOST = 1 << 20
 _COLUMNS = TIMING_DTYPE.names or ()
+_NAMED: dict[str, type[Rung] | type[Cause]] = {"rung": Rung, "cause": Cause}
 _SCALAR = re.compile(r"[<|](?:[iu][1248]|f[248]|b1)")
 
 
@@ -243,8 +244,8 @@ def write_timing_csv(path: str | Path, rows: NDArray[np.void]) -> None:
     path
         The file to write; an older one is replaced.
     rows : [shape=(packets,)]
-        `TIMING_DTYPE`, or a row type that begins with its fields. ``rung`` is written as the `Rung`'s name in lower
-        case, everything else as a number.
+        `TIMING_DTYPE`, or a row type that begins with its fields. ``rung`` and ``cause`` are written as their names in
+        lower case, everything else as a number.
 
     Raises
     ------
@@ -252,14 +253,18 @@ def write_timing_csv(path: str | Path, rows: NDArray[np.void]) -> None:
         When the file cannot be written.
     """
     names = rows.dtype.names or ()
-    rung_column = names.index("rung")
-    rung_names = {int(rung): rung.name.lower() for rung in Rung}
+    named = {
+        names.index(column): {int(member): member.name.lower() for member in kind}
+        for column, kind in _NAMED.items()
+        if column in names
+    }
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
         file.write(",".join(names) + "\n")
         for start in range(0, len(rows), 4096):  # a long session as Python objects would not fit a small board
             for row in rows[start : start + 4096].tolist():
                 cells = [str(int(cell) if isinstance(cell, bool) else cell) for cell in row]
-                cells[rung_column] = rung_names.get(row[rung_column], cells[rung_column])
+                for column, name_of in named.items():
+                    cells[column] = name_of.get(row[column], cells[column])
                 file.write(",".join(cells) + "\n")
 
 
@@ -342,9 +347,9 @@ def _read_csv(path: Path) -> TimingLog:
 
 def _column(path: Path, name: str, lines: list[int], cells: tuple[str, ...]) -> NDArray[Any]:
     """Column of a CSV: whole numbers, or for a column that we do not know also fractions (as float64)."""
-    if name == "rung":
-        rungs = {rung.name.lower(): str(int(rung)) for rung in Rung}
-        cells = tuple(rungs.get(cell.strip().lower(), cell) for cell in cells)
+    if name in _NAMED:
+        numbers = {member.name.lower(): str(int(member)) for member in _NAMED[name]}
+        cells = tuple(numbers.get(cell.strip().lower(), cell) for cell in cells)
     kinds: list[type[int] | type[float]] = [int] if name in _COLUMNS else [int, float]
     small = name in _COLUMNS and TIMING_DTYPE[name].itemsize == 1
     least, most = (0, 255 if name == "rung" else 1) if small else (-(2**63), 2**63 - 1)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..picture_style import GRID, INK, QUIET, WARNING, drawing
 from ..rt.timing import Rung
+from .timing_dropout_plot import draw_buffer, draw_dropouts
+from .timing_dropouts import has_causes
 from .timing_log import TimingLog
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ _DOTS_MOST = 4000
 def save_timing_picture(log: TimingLog, path: str | Path) -> None:
     """Draw per-stage distributions with the deadline, and total time over the session with the losses.
 
+    Of a box's log also where dropouts came from, and the playout buffer.
+
     Parameters
     ----------
     log
@@ -48,10 +52,25 @@ def save_timing_picture(log: TimingLog, path: str | Path) -> None:
     """
     if not len(log.rows):
         raise InputError("the timing log holds no packet to draw: pass one of a session that ran")
-    with drawing(path, 11, 7.8) as figure:
-        upper, lower = figure.subplots(2, 1, height_ratios=(1.15, 1.0))
-        _draw_stages(upper, log)
-        _draw_session(lower, log)
+    at, label = _session_times(log)
+    if not has_causes(log):
+        with drawing(path, 11, 7.8) as figure:
+            upper, lower = figure.subplots(2, 1, height_ratios=(1.15, 1.0))
+            _draw_stages(upper, log)
+            _draw_session(lower, log, at, label)
+        return
+    with drawing(path, 11, 13.4) as figure:
+        stages, session, dropouts, buffer = figure.subplots(4, 1, height_ratios=(1.15, 1.0, 0.62, 0.6))
+        _draw_stages(stages, log)
+        _draw_session(session, log, at, "")
+        draw_dropouts(dropouts, log, at)
+        draw_buffer(buffer, log, at, label)
+
+
+def _session_times(log: TimingLog) -> tuple[NDArray[np.float64], str]:
+    """When each packet played since the first, and what the axis says: minutes of a long session, else seconds."""
+    at_s = (log.rows["sequence"] - log.rows["sequence"].min()) * (log.packet_ns or 1.0) / 1e9
+    return (at_s / 60, "session time, min") if at_s.max() > 180 else (at_s, "session time, s")
 
 
 def _draw_stages(axes: "Axes", log: TimingLog) -> None:
@@ -105,14 +124,11 @@ def _draw_stages(axes: "Axes", log: TimingLog) -> None:
         axes.set_title(session, loc="right", color=QUIET, fontsize=9.5, fontweight="normal")
 
 
-def _draw_session(axes: "Axes", log: TimingLog) -> None:
+def _draw_session(axes: "Axes", log: TimingLog, at: NDArray[np.float64], label: str) -> None:
     """Total time of each packet over the session; a lost one wears the colour of the rung that replaced it."""
     from matplotlib.lines import Line2D  # noqa: PLC0415 (an extra, and slow to load)
 
     rows, packet_ns = log.rows, log.packet_ns or 1.0
-    at_s = (rows["sequence"] - rows["sequence"].min()) * packet_ns / 1e9
-    minutes = at_s.max() > 180
-    at = at_s / 60 if minutes else at_s
     total_us = rows["total_ns"] / 1000
     total_us = np.maximum(total_us, total_us.min(where=total_us > 0, initial=packet_ns / 1e5) / 1.5)  # 0 has no log
     lost, missed = rows["lost"] != 0, rows["deadline_missed"] != 0
@@ -148,7 +164,7 @@ def _draw_session(axes: "Axes", log: TimingLog) -> None:
     _label_times(axes.yaxis)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set_xlabel("session time, min" if minutes else "session time, s")
+    axes.set_xlabel(label)
     axes.set_title("Total time per packet")
     axes.set_title(
         f"{_packets(len(rows))}, {int(lost.sum()):,} lost ({lost.mean():.1%})",

@@ -11,6 +11,8 @@ from rich.text import Text
 
 from ..errors import InputError
 from ..rt.timing import Rung
+from .timing_dropouts import dropout_facts, has_causes, render_dropouts
+from .timing_folder import TimingFolder
 from .timing_log import TimingLog
 
 __all__ = ["picture_path", "render_report", "rung_counts", "stage_percentiles", "stage_table", "summary"]
@@ -54,7 +56,7 @@ def rung_counts(rows: NDArray[np.void]) -> dict[str, int]:
 
 
 def summary(log: TimingLog) -> dict[str, Any]:
-    """Everything that the report says, ready for JSON: counts, session, deadline and `stage_percentiles`.
+    """Everything that the report says, ready for JSON: counts, session, deadline, `stage_percentiles`, `dropout_facts`.
 
     Keys that ``report.json`` of ``continuo simulate`` also has mean the same here.
     """
@@ -74,14 +76,20 @@ def summary(log: TimingLog) -> dict[str, Any]:
         "dropped_rows": log.dropped_rows,
         "rungs": rung_counts(rows),
         **stage_percentiles(rows),
+        **dropout_facts(log),
     }
 
 
-def render_report(log: TimingLog) -> RenderableType:
-    """Return the report as something that a rich console prints; an empty log gives its counts alone."""
+def render_report(log: TimingLog, folder: TimingFolder | None = None) -> RenderableType:
+    """Return the report as something that a rich console prints; an empty log gives its counts alone.
+
+    Of a ``folder`` it also says which of its sessions this is.
+    """
     facts = summary(log)
-    parts: list[RenderableType] = [_headline(facts), ""]
+    parts: list[RenderableType] = [_headline(facts, folder), ""]
     if facts["packets"]:
+        if has_causes(log):
+            parts += [render_dropouts(log, facts), ""]
         parts += [stage_table(facts), "", _histogram(log)]
     return Group(*parts)
 
@@ -123,7 +131,7 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(float(value), 3)
 
 
-def _headline(facts: dict[str, Any]) -> RenderableType:
+def _headline(facts: dict[str, Any], folder: TimingFolder | None) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column()
@@ -133,6 +141,11 @@ def _headline(facts: dict[str, Any]) -> RenderableType:
             f"{facts['method']}, {facts['packet_samples']} samples at {facts['sample_rate_hz']} Hz, "
             f"{facts['channels']} channel{'s' if facts['channels'] > 1 else ''}, started {facts['started']}",
         )
+    if folder is not None and folder.sessions > 1:
+        table.add_row("", f"{folder.session} of {folder.sessions} in the folder; --back 1 for the one before the last")
+    if folder is not None and folder.damaged:
+        names = ", ".join(path.name for path in folder.damaged)
+        table.add_row("damaged", Text(f"{names}: cannot be read, left out", style="bold red"))
     if facts["packet_us"] is not None:
         source = "" if facts["method"] is not None else " (from the rows: a CSV does not say)"
         table.add_row("deadline", f"{facts['packet_us'] / 1000:.3f} ms per packet{source}")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from continuo.firmware_py.control.timing_log import TimingLogWriter, read_timing_log
+from continuo.firmware_py.control.timing_segments import SegmentedTimingLog
 from continuo.firmware_py.rt.spec import StreamSpec
-from continuo.firmware_py.rt.timing import TIMING_DTYPE, TimingRing
+from continuo.firmware_py.rt.timing import BOX_TIMING_DTYPE, TIMING_DTYPE, Cause, TimingRing
 
 
 @pytest.fixture
@@ -94,3 +95,26 @@ def test_as_a_process_without_traceback(tmp_path):
     assert done.stderr.splitlines() == [
         f"continuo: {tmp_path / 'junk'} is not a timing log: pass one written by Continuo, or a timing.csv"
     ]
+
+
+def test_the_folder_of_a_box(continuo, tmp_path):
+    spec = StreamSpec(48_000, 128)
+    for session in range(2):
+        box = SegmentedTimingLog(tmp_path, spec, "lpc", BOX_TIMING_DTYPE, 1_000_000, started=f"session {session}")
+        rows = np.zeros(100 * (session + 1), BOX_TIMING_DTYPE)
+        rows["sequence"] = np.arange(len(rows))
+        rows["deadline_margin_ns"] = 2_666_667
+        rows["cause"][:5], rows["lost"][:5] = Cause.NETWORK_LATE, 1
+        box.take(rows, 0)
+        box.close()
+    code, out, err = continuo("timing", "report", tmp_path)
+    assert (code, err) == (0, "")
+    assert "2 of 2 in the folder" in out
+    assert "Most: network late, 5 packets" in out
+    code, out, _ = continuo("timing", "report", tmp_path, "--back", 1, "--json")
+    assert (json.loads(out)["packets"], json.loads(out)["dropouts"]["network_late"]["packets"]) == (100, 5)
+    code, out, _ = continuo("timing", "export", tmp_path, "--csv", tmp_path / "timing.csv")
+    assert (code, out.split()[0]) == (0, "200")
+    code, out, err = continuo("timing", "report", tmp_path, "--back", 2)
+    assert (code, out) == (2, "")
+    assert "go back by 1 at most" in err
