@@ -137,13 +137,12 @@ class Preparer:
         return better
 
     def lost(self) -> int:
-        """The packet was lost: `current` plays, from the returned place on. Predicts and refines if nobody has.
+        """The packet was lost: `current` plays, from the returned place on. Predicts if nobody has.
 
         The history holds what the predictor itself would have played, unrefined and unfaded: a predictor fitted to it
         later in the burst learns neither the fade nor the refiner's noise.
         """
         step = self.predict()
-        self.refine()
         if step != Step.KEPT:
             self.current, self.pending = self.pending, self.current
         position = self.burst.lost()

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+
+from continuo.firmware_py.box.conceal_process import ConcealWorker
+from continuo.firmware_py.box.memory import LOST, RESET, WANTED, BoxMemory
+from continuo.firmware_py.methods import METHODS
+from continuo.firmware_py.rt.concealer import Concealer
+from continuo.firmware_py.rt.ladder import Ladder
+from continuo.firmware_py.rt.preparer import Preparer
+from continuo.firmware_py.rt.spec import StreamSpec
+from continuo.firmware_py.rt.timing import Rung
+
+SPEC = StreamSpec(48_000, 128, 2)
+METHOD = METHODS["lpc"]
+
+
+class Audio:
+    """The audio thread's part: plays by the ladder and tells the conceal process, as the engine does."""
+
+    def __init__(self, memory):
+        self.ladder = Ladder(METHOD)
+        self.ladder.prepare(SPEC, memory.slots)
+        self.pulled = memory.pulled
+
+    def play(self, packet, next_is_there=False, first=False):
+        index = self.ladder.index
+        out = self.ladder.lost() if packet is None else self.ladder.received(packet)
+        flags = LOST * (packet is None) | WANTED * (not next_is_there) | RESET * first
+        self.pulled.push(index, 0, flags, out if packet is None else packet)
+        return out.copy()
+
+
+@pytest.fixture
+def memory(tmp_path):
+    return BoxMemory(tmp_path / "memory", SPEC, METHOD, create=True)
+
+
+def worker_on(memory):
+    preparer = Preparer(METHOD)
+    preparer.prepare(SPEC)
+    worker = ConcealWorker(preparer, SPEC, memory.pulled, memory.slots)
+    worker.catch_up()
+    return worker
+
+
+@pytest.fixture
+def packets():
+    rng, t = np.random.default_rng(0), np.arange(400 * SPEC.packet_samples)[:, np.newaxis]
+    tones = 0.3 * np.sin(0.05 * t * [1.0, 1.5]) + rng.normal(0, 1e-3, (len(t), 2))
+    return tones.astype(np.float32).reshape(400, SPEC.packet_samples, 2)
+
+
+@pytest.fixture
+def lost():
+    rng = np.random.default_rng(1)
+    lost = rng.random(400) < 0.2
+    lost[200:330] = True
+    return lost
+
+
+def test_equals_the_concealer(memory, packets, lost):
+    audio, worker, reference = Audio(memory), worker_on(memory), Concealer(METHOD)
+    reference.prepare(SPEC)
+    for index, packet in enumerate(packets):
+        heard = None if lost[index] else packet
+        there = index + 1 < len(lost) and not lost[index + 1]
+        np.testing.assert_array_equal(audio.play(heard, there), reference.process(heard))
+        assert not audio.ladder.missed or index == 0
+        worker.work()
+
+
+def test_behind_by_some_packets_it_catches_up(memory, packets):
+    """Late replacements of a burst are used for the rest of it; afterwards everything is as if nothing had been."""
+    audio, worker, reference = Audio(memory), worker_on(memory), Concealer(METHOD)
+    reference.prepare(SPEC)
+    for packet in packets[:100]:
+        audio.play(packet)
+        reference.process(packet)
+    worker.work()
+    worker.work()
+    rungs = []
+    for _ in range(2):
+        audio.play(packets[100])
+        audio.play(None)
+        rungs.append(audio.ladder.rung)
+        worker.work()
+        audio.play(None)
+        rungs.append(audio.ladder.rung)
+        worker.work()
+    assert rungs == [Rung.REPEAT, Rung.LPC] * 2
+
+
+def test_a_successor_has_the_history(memory, packets):
+    """Its first prediction equals the one of a process that was there from the beginning."""
+    audio, first = Audio(memory), worker_on(memory)
+    for index, packet in enumerate(packets[:150]):
+        audio.play(packet, next_is_there=index < 149)
+        first.work()
+    out = np.zeros((2, first._preparer.burst.ahead_samples), np.float32)
+    assert memory.slots.take(150, out) == 0
+    expected = out.copy()
+    memory.slots.publish(150, 0, 0, 0, 0, np.zeros_like(out))
+    second = worker_on(memory)
+    second.work()  # takes the last packet again, which still waits for its successor
+    assert memory.slots.take(150, out) == 0
+    np.testing.assert_array_equal(out, expected)
+
+
+def test_another_stream_begins_without_the_history(memory, packets):
+    audio, worker = Audio(memory), worker_on(memory)
+    for packet in packets[:100]:
+        audio.play(packet)
+        worker.work()
+    audio.ladder.reset()
+    silence = np.zeros_like(packets[0])
+    audio.play(silence, first=True)
+    worker.work()
+    np.testing.assert_array_equal(audio.play(None), 0)
+    assert audio.ladder.rung == Rung.LPC
