@@ -86,7 +86,7 @@ class ConcealWorker:
             self._publish(number, 1, preparer.pending.rung, preparer.refine_ns)
 
     def _publish(self, number: int, level: int, rung: Rung, work_ns: int) -> None:
-        self._slots.publish(number, level, rung, work_ns, time.monotonic_ns(), self._preparer.pending.samples)
+        self._slots.publish(number, level, int(rung), work_ns, time.monotonic_ns(), self._preparer.pending.samples)
 
 
 def main(child: Child) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ..errors import RunError
@@ -87,6 +88,13 @@ class Place:
         for name in names:
             if not self.pipe(name).is_fifo():
                 os.mkfifo(self.pipe(name), 0o600)
+
+    def session_started(self, *, anew: bool) -> str:
+        """When the session began, ISO 8601: now, if it begins ``anew``; else what was noted when it did."""
+        path = self.folder / "started"
+        if anew or not path.exists():
+            path.write_text(datetime.now(UTC).isoformat(timespec="milliseconds"))
+        return path.read_text()
 
     def write_marks(self, fingerprint: str, marks: dict[str, ProcessMark]) -> None:
         """Note which processes run, and for which configuration."""

@@ -183,8 +183,10 @@ class Supervisor:
         with contextlib.suppress(InterruptedError):
             select.select([process.descriptor for process in self._running.values()], [], [], timeout_s)
 
-    def stop(self) -> None:
-        """Fade out, say goodbye, end; nothing is left running or lying about."""
+    def end_processes(self) -> None:
+        """Fade out, say goodbye, end; none is left running. Does nothing the second time."""
+        if not self._running:
+            return
         self.audio[AudioCounter.COMMAND] = Command.STOP
         if "audio" in self._running:
             self._running["audio"].wait(_FADE_S)
@@ -193,7 +195,6 @@ class Supervisor:
                 process = self._running.pop(name)
                 process.end(_GOODBYE_S)
                 process.close()
-        self._place.remove()
 
     def _start(self, name: str) -> None:
         self.audio[_HEARTBEATS[name]] = 0

@@ -61,9 +61,9 @@ class Ladder:
         self._miss()
         self.reset()
 
-    def reset(self) -> None:
-        """The next packet is the first of another stream; numbers go on."""
-        self.player.reset()
+    def reset(self, from_silence: bool = False) -> None:
+        """The next packet is another stream's first, to be faded in if it comes ``from_silence``; numbers go on."""
+        self.player.reset(from_silence)
         self._burst.reset()
         self._last.fill(0)
         self._forget()

@@ -36,11 +36,11 @@ class Player:
         self.received(self._out.copy())
         self.reset()
 
-    def reset(self) -> None:
-        """Forget the stream: the next packet is its first."""
+    def reset(self, from_silence: bool = False) -> None:
+        """Forget the stream: the next packet is its first, to be crossfaded from silence if ``from_silence``."""
         self._playing = self._silence
         self._tail_samples = 0
-        self._burst_samples = 0
+        self._burst_samples = int(from_silence)
         self.damaged_samples = 0
 
     def received(self, packet: NDArray[np.float32]) -> NDArray[np.float32]:

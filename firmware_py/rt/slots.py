@@ -59,7 +59,7 @@ class ReplacementSlots:
         self, number: int, level: int, rung: int, work_ns: int, ready_ns: int, samples: NDArray[np.float32]
     ) -> None:
         """Make a copy of ``samples`` takeable as packet ``number``'s replacement. One writer per level."""
-        _publish(self._heads, self._samples, number, level, rung, work_ns, ready_ns, samples)
+        _publish(self._heads, self._samples, number, level, int(rung), work_ns, ready_ns, samples)
 
     def take(self, number: int, out: NDArray[np.float32], above: int = 0) -> int:
         """Copy packet ``number``'s best replacement into ``out``.
