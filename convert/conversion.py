@@ -13,7 +13,7 @@ from ..firmware_py.rt.refinement import BINS
 from ..models.bin2bin.generator import Generator
 from ..models.bin2bin.refiner import Refiner
 from .flatbuffer import Scale, write_tflite
-from .folded import Folded
+from .folded import Folded, seen_columns
 from .graph import Graph
 from .onnx_graph import export_onnx, read_onnx
 from .quantise import FakeQuantised
@@ -37,10 +37,11 @@ class Converted:
 
 
 def fold(refiner: Refiner) -> Folded:
-    """The refiner's generator for export: only the columns that touch the prediction are decoded."""
+    """The refiner's generator for export: only the columns that touch the prediction are decoded, from what they see."""
     generator = refiner.generator
     assert isinstance(generator, Generator)
-    return Folded(generator.eval(), refiner.spectrum.touched, BINS, refiner.config.columns)
+    touched = refiner.spectrum.touched
+    return Folded(generator.eval(), touched, BINS, seen_columns(generator, touched, refiner.config.columns))
 
 
 @torch.no_grad()

@@ -5,12 +5,14 @@ Every change is exact in real numbers, so the folded network is checked against 
 * batch norm goes into the weights and biases before it;
 * the decoder computes the columns that reach the output: a transposed convolution of stride 2 needs half as many
   inputs and one more on the left, whose own left half is then cut off;
+* the encoder sees the columns that reach those, where time is halved few enough times for that to be fewer than all:
+  then the network needs no state from packet to packet, for what it sees of the past is all that counts;
 * `Folded.equalise` gives both tensors of a skip the same range, so that a concat may share one int8 scale;
 * `Folded.scale_input` brings every input channel to -1 ... 1;
 * `Folded.split_output` gives each output twice, coarse for the loud and fine for the rest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
@@ -19,7 +21,7 @@ from torch.nn import functional
 
 from ..models.bin2bin.generator import Generator
 
-__all__ = ["FINE", "Folded", "Taps"]
+__all__ = ["FINE", "Folded", "Taps", "seen_columns"]
 
 FINE = 8
 """How much finer the fine outputs are than the coarse ones. Measured on music: 4 to 16 differ by 0.7 dB, 8 is best."""
@@ -51,13 +53,13 @@ UNTOUCHED = _Untouched()
 
 
 class Folded(nn.Module):
-    """A `Generator` without batch norm and dropout [in: (batch, channels, bins, columns); out: its last columns].
+    """A `Generator` without batch norm and dropout [in: (batch, channels, bins, width); out: its last columns].
 
     Parameters
     ----------
     generator : Generator
     columns : int, of the output, counted from the right
-    bins, width : size of the generator's input
+    bins, width : size of the input: the generator's last ``width`` columns
     """
 
     input_scale: Tensor
@@ -101,8 +103,8 @@ class Folded(nn.Module):
         return x[..., -self.columns :] if self.columns < x.shape[-1] else x
 
     def encode(self, spectrogram: Tensor) -> Tensor:
-        """The generator's input in the network's units."""
-        return spectrogram / self.input_scale.view(1, -1, 1, 1)
+        """The last columns of the generator's input, in the network's units."""
+        return spectrogram[..., -self.width :] / self.input_scale.view(1, -1, 1, 1)
 
     def decode(self, out: Tensor) -> Tensor:
         """The generator's output from the network's: the fine value where it has not saturated."""
@@ -166,16 +168,35 @@ class Folded(nn.Module):
 
     def _needed_columns(self) -> list[int]:
         """How many columns each decoder block must see, from the right."""
-        widths = [self.width]  # of the inputs of the last decoder block, the one before it ...
-        for layer in [*self.encoder, self.bottleneck]:
-            widths.append(widths[-1] // layer.stride[1])  # type: ignore[index,operator]
-        needed, out = [], self.columns
-        for layer, available in zip(reversed(self.decoder), widths[1:], strict=True):
-            if layer.stride[1] == 2:  # type: ignore[index]
-                out = out // 2 + 1
-            out = min(out, available)
-            needed.append(out)
-        return needed[::-1]
+        halves = [layer.stride[1] == 2 for layer in [*self.encoder, self.bottleneck]]  # type: ignore[index]
+        return _needed(halves, self.width, self.columns)[::-1]
+
+
+def seen_columns(generator: Generator, columns: int, width: int) -> int:
+    """How many of the generator's ``width`` input columns reach the last ``columns`` of its output, from the right.
+
+    Rounded up so that the columns of every block stay where they are.
+    """
+    layers = [block[0] for block in [*generator.encoder, generator.bottleneck]]  # type: ignore[index,union-attr]
+    halves = [layer.stride[1] == 2 for layer in layers]  # type: ignore[index]
+    reached = 0
+    for halved, needed in zip(reversed(halves), reversed(_needed(halves, width, columns)), strict=True):
+        reached = max(reached, needed)
+        if halved:  # a kernel of 4: one more on either side; the last column's lies outside
+            reached = 2 * reached + 1
+    grid = 2 ** sum(halves)
+    return min(width, -(-reached // grid) * grid)
+
+
+def _needed(halves: Sequence[bool], width: int, columns: int) -> list[int]:
+    """How many columns of each encoder block's output the decoder needs, from the right; the first block's first."""
+    needed = []
+    for halved in halves:
+        if halved:
+            width, columns = width // 2, columns // 2 + 1
+        columns = min(columns, width)
+        needed.append(columns)
+    return needed
 
 
 def _fold(block: nn.Module) -> nn.Module:

@@ -26,6 +26,8 @@ class Losses:
     """Paper: 1."""
     waveform: float = 0.0
     mel: float = 0.0
+    pooled: bool = False
+    """Whether waveform and mel count as the metrics do, over all examples together (`losses.pooled_error`)."""
     columns: str = "all"
     """``all``: of the network's spectrogram, as the paper has it; ``gap``: of the signal that the listener gets,
     prediction joined to the next packet, where a window touches the gap."""
@@ -51,6 +53,8 @@ class Experiment:
     adversarial_from: int = 0
     """Generator step at which the adversarial term joins."""
     ema: float = 0.999
+    examples: int = 0
+    """Make so many examples once, keep them beside the run, and draw from them; 0: every batch is new."""
     seed: int = 0
 
 

@@ -3,6 +3,7 @@
 import copy
 import csv
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from .bin2bin.losses import discriminator_loss, generator_adversarial_loss
 from .bin2bin.objective import Objective
 from .bin2bin.refiner import Refiner
 from .bin2bin.runtime import load_weights, save_weights
+from .data.examples import StoredExamples
 from .data.folder import AudioFolder, split_files
 from .data.packets import Batch, PacketLosses
 from .experiment import Experiment
@@ -91,9 +93,6 @@ def train(
     past = state.average.spectrum.past_samples
     folder = AudioFolder.load(training_files, experiment.sample_rate_hz, PacketLosses.shortest_clip(past))
     batch_seed = experiment.seed * 1000 + fabric.global_rank
-    batches = PacketLosses(folder, experiment.method, past, batch_seed).batches(
-        experiment.batch, state.step, experiment.steps
-    )
     main = fabric.is_global_zero
     validation = Validation(validation_files, experiment, schedule.validation_clips, schedule.validation_seconds)
     writer = SummaryWriter(out) if main else None
@@ -101,6 +100,18 @@ def train(
     console.print(f"{experiment.name}: step {state.step} of {experiment.steps}, results in {out}")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not (main and console.is_terminal)) as progress:
+        batches: Iterator[Batch]
+        if experiment.examples:
+            making = progress.add_task("making examples", total=experiment.examples)
+            stored = StoredExamples(
+                out.parent / "examples", training_files, folder, experiment.method, batch_seed, experiment.examples,
+                lambda made: progress.advance(making, made),
+            )  # fmt: skip
+            batches = stored.batches(experiment.batch, state.step, experiment.steps, past)
+            progress.remove_task(making)
+        else:
+            fresh = PacketLosses(folder, experiment.method, past, batch_seed)
+            batches = fresh.batches(experiment.batch, state.step, experiment.steps)
         task = progress.add_task("training", total=experiment.steps, completed=state.step)
         for batch in batches:
             terms = _step(state, experiment, objective, _to(batch, fabric.device), fabric)

@@ -23,7 +23,9 @@ from .experiment import Experiment
 
 __all__ = ["Validation"]
 
-METRICS = ("nmse_gap_db", "mel_sc", "lsd_gap_db")
+METRICS = ("nmse_gap_db", "mel_sc", "lsd_gap_db", "visqol")
+VISQOL_SCALE = 4.0
+"""A point of ViSQOL counts as this in the score: the goals are 0.02 there and 8 to 10 % elsewhere."""
 LOSSES = GilbertElliott(p=0.06, r=0.5)
 
 
@@ -32,18 +34,20 @@ class Validation:
 
     def __init__(self, files: Sequence[Path], experiment: Experiment, clips: int, seconds: float) -> None:
         self._method = METHODS[experiment.method]
+        self._metrics = tuple(name for name in metrics.installed_metrics() if name in METRICS)
         excerpts = [e for path in files for e in _excerpts(path, seconds)]
         chosen = np.unique(np.linspace(0, len(excerpts) - 1, min(clips, len(excerpts))).astype(int))
         self._clips = [excerpts[i] for i in chosen]
         self._lost = [LOSSES.generate(c.frames // PACKET_SAMPLES, seed=1000 + i) for i, c in enumerate(self._clips)]
-        self._before = _measure(self._simulate(self._method))
+        self._before = self._measure(self._simulate(self._method))
 
     def run(self, refiner: Refiner, examples: Path) -> dict[str, float]:
         """Means over clips after refinement, and relative to the predictor alone: ``mel_sc_ratio`` and so on.
 
         ``score`` is what the best weights are chosen by, lower is better: the mean of the ratios of ``mel_sc``,
-        ``lsd_gap_db`` and the waveform's error (20 dB = a factor of ten). The clip with the most to hear, and a picture
-        of its worst gap, are written into the folder ``examples``.
+        ``lsd_gap_db`` and the waveform's error (20 dB = a factor of ten), and of 1 less 4 times ViSQOL's gain where
+        that is installed. The clip with the most to hear, and a picture of its worst gap, are written into the folder
+        ``examples``.
         """
         training = refiner.training
         refiner.eval()
@@ -51,14 +55,18 @@ class Validation:
             replace(self._method, name="refined", refiner=lambda: TorchRefiner(refiner, Rung.LITE))
         )
         refiner.train(training)
-        after = _measure(refined)
+        after = self._measure(refined)
         _write_example(refined[int(np.argmax(self._before[:, METRICS.index("mel_sc")]))], examples)
-        figures = {name: float(after[:, i].mean()) for i, name in enumerate(METRICS)}
+        figures = {name: float(after[:, i].mean()) for i, name in enumerate(self._metrics)}
         change_db = after[:, 0] - self._before[:, 0]
         ratios = (after / self._before).mean(axis=0)
         figures["nmse_gap_change_db"] = float(change_db.mean())
-        figures |= {f"{name}_ratio": float(ratios[i]) for i, name in enumerate(METRICS) if i > 0}
-        figures["score"] = float(np.mean((ratios[1], ratios[2], (10 ** (change_db / 20)).mean())))
+        figures |= {f"{name}_ratio": float(ratios[i]) for i, name in enumerate(METRICS[:3]) if i > 0}
+        parts = [ratios[1], ratios[2], (10 ** (change_db / 20)).mean()]
+        if "visqol" in self._metrics:
+            figures["visqol_change"] = float((after[:, 3] - self._before[:, 3]).mean())
+            parts.append(1 - VISQOL_SCALE * figures["visqol_change"])
+        figures["score"] = float(np.mean(parts))
         return figures
 
     def _simulate(self, method: Method) -> list[SimulationResult]:
@@ -66,16 +74,15 @@ class Validation:
             simulate(clip, lost, method, PACKET_SAMPLES) for clip, lost in zip(self._clips, self._lost, strict=True)
         ]
 
-
-def _measure(results: Sequence[SimulationResult]) -> NDArray[np.float64]:
-    """`METRICS` of each result [shape=(clips, 3)]."""
-    rows = []
-    for r in results:
-        measured = metrics.all_metrics(
-            r.audio.samples, r.concealed, r.lost, PACKET_SAMPLES, r.audio.sample_rate_hz, names=METRICS
-        )
-        rows.append([np.nan if measured[name] is None else measured[name] for name in METRICS])
-    return np.array(rows, np.float64)
+    def _measure(self, results: Sequence[SimulationResult]) -> NDArray[np.float64]:
+        """Metrics of each result [shape=(clips, 3 or 4)]."""
+        rows = []
+        for r in results:
+            measured = metrics.all_metrics(
+                r.audio.samples, r.concealed, r.lost, PACKET_SAMPLES, r.audio.sample_rate_hz, names=self._metrics
+            )
+            rows.append([np.nan if measured[name] is None else measured[name] for name in self._metrics])
+        return np.array(rows, np.float64)
 
 
 def _write_example(result: SimulationResult, folder: Path) -> None:

@@ -6,8 +6,10 @@ from numba import njit
 __all__ = [
     "BINS",
     "FFT_SAMPLES",
+    "INPUTS",
     "LEVEL_COLUMNS",
     "LIMIT",
+    "LOG_GAIN",
     "LOUDEST_GAIN",
     "OUTPUTS",
     "PREDICT_SAMPLES",
@@ -27,11 +29,15 @@ LEVEL_COLUMNS = 16
 QUIETEST_BIN = 1e-5
 """Levels are taken as at least this much of the loudest bin's (-100 dB): below is rounding noise."""
 LIMIT = 4.0
-"""Real and imaginary parts, in units of the bin's level, are cut off here on their way in: bounded for int8."""
+"""What is in units of the bin's level is cut off here on its way in: bounded for int8."""
 SMALLEST = 1e-4
 """Magnitudes below this, -102 dB under a full-scale sine, are no music: keeps roots and logarithms finite."""
 SCALES = ("linear", "sqrt", "log")
 """Of magnitudes at the network's input."""
+INPUTS = {"magnitude": 1, "relative": 3, "complex": 5}
+"""What the network sees (``RefinerConfig.inputs``), and as how many channels."""
+LOG_GAIN = 1.386
+"""Natural logarithm of the largest factor, 4, that the output ``gain`` puts on a magnitude."""
 OUTPUTS = ("relu", "sigmoid", "gain", "residual")
 """What the network's output means (``RefinerConfig.output``)."""
 LOUDEST_GAIN = 2.0

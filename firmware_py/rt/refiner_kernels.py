@@ -20,14 +20,15 @@ __all__ = [
     "magnitude_input",
     "mean_columns",
     "overlap_add",
+    "relative_input",
     "remagnify",
-    "residual_input",
     "residual_output",
 ]
 
 LINEAR, SQRT, LOG = range(len(refinement.SCALES))
 RELU, SIGMOID, GAIN, _ = range(len(refinement.OUTPUTS))
 LIMIT = np.float32(refinement.LIMIT)
+LOG_GAIN = np.float32(refinement.LOG_GAIN)
 SMALLEST = np.float32(refinement.SMALLEST)
 QUIETEST_BIN = np.float32(refinement.QUIETEST_BIN)
 
@@ -92,37 +93,43 @@ def _store(out, k, c, channel, value, factor, quantised):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True)
-def residual_input(real, imaginary, level, loudest, mask, factors, quantised, out):  # type: ignore[no-untyped-def]
-    """Real part, imaginary part, logarithm of the magnitude, concealed share, level (`Refiner.network_input`).
+def relative_input(real, imaginary, level, loudest, mask, factors, quantised, out):  # type: ignore[no-untyped-def]
+    """Logarithm of the magnitude, concealed share, level of the last columns; before them complex parts if there are 5.
 
-    ``factors`` [shape=(5,)] turn values into codes; ``out`` is int8 if ``quantised``, else float32.
+    As `Refiner.network_input`. ``factors`` [shape=(channels,)] turn values into codes; ``out`` is int8 if
+    ``quantised``, else float32.
     """
-    bins, columns = level.shape
+    bins, columns, channels = out.shape
+    first, before = channels - 3, level.shape[1] - columns
     for k in range(bins):
-        for c in range(columns):
+        for j in range(columns):
+            c = before + j
             unit = np.float32(1.0) / level[k, c]
             re, im = real[k, c] * unit, imaginary[k, c] * unit
             magnitude = np.log10(min(np.sqrt(re * re + im * im), LIMIT) + np.float32(0.01))
             loudness = np.float32(1.0) + np.log10(level[k, c] / loudest[c]) / np.float32(5.0)
-            _store(out, k, c, 0, max(-LIMIT, min(LIMIT, re)), factors[0], quantised)
-            _store(out, k, c, 1, max(-LIMIT, min(LIMIT, im)), factors[1], quantised)
-            _store(out, k, c, 2, magnitude, factors[2], quantised)
-            _store(out, k, c, 3, mask[c], factors[3], quantised)
-            _store(out, k, c, 4, loudness, factors[4], quantised)
+            if first > 0:
+                _store(out, k, j, 0, max(-LIMIT, min(LIMIT, re)), factors[0], quantised)
+                _store(out, k, j, 1, max(-LIMIT, min(LIMIT, im)), factors[1], quantised)
+            _store(out, k, j, first, magnitude, factors[first], quantised)
+            _store(out, k, j, first + 1, mask[c], factors[first + 1], quantised)
+            _store(out, k, j, first + 2, loudness, factors[first + 2], quantised)
 
 
 @njit(cache=True, nogil=True)
 def magnitude_input(real, imaginary, scale, factors, quantised, out):  # type: ignore[no-untyped-def]
-    """Magnitude on the network's ``scale`` (`Refiner.scaled`)."""
+    """Magnitude of the last columns on the network's ``scale`` (`Refiner.scaled`)."""
     bins, columns, _ = out.shape
+    before = real.shape[1] - columns
     for k in range(bins):
-        for c in range(columns):
+        for j in range(columns):
+            c = before + j
             magnitude = np.sqrt(real[k, c] * real[k, c] + imaginary[k, c] * imaginary[k, c])
             if scale == SQRT:
                 magnitude = np.sqrt(max(magnitude, SMALLEST * SMALLEST)) / np.float32(3.5)
             elif scale == LOG:
                 magnitude = np.log(max(magnitude, SMALLEST) / SMALLEST) / np.float32(14.0)
-            _store(out, k, c, 0, magnitude, factors[0], quantised)
+            _store(out, k, j, 0, magnitude, factors[0], quantised)
 
 
 @njit(cache=True, nogil=True)
@@ -170,7 +177,7 @@ def remagnify(network, scale, output, real, imaginary):  # type: ignore[no-untyp
             before = np.sqrt(real[k, c] * real[k, c] + imaginary[k, c] * imaginary[k, c])
             before = max(before, SMALLEST)
             if output == GAIN:
-                after = before * np.exp(np.float32(1.386) * np.tanh(value))
+                after = before * np.exp(LOG_GAIN * np.tanh(value))
             else:
                 if output == SIGMOID:
                     value = np.float32(1.0) / (np.float32(1.0) + np.exp(-value))

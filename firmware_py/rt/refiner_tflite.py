@@ -68,7 +68,8 @@ class TfliteRefiner:
         codes = _per_code(out) if self._quantised else 1.0
         self._output_scales = (codes * np.array(self._settings["output_scale"])).astype(np.float32)
         self._fine = int(self._settings["fine"])
-        self._complex = refiner["output"] == "residual"
+        self._relative = refiner["inputs"] != "magnitude"
+        self._residual = refiner["output"] == "residual"
         self._scale = SCALES.index(refiner["scale"])
         self._kind = OUTPUTS.index(refiner["output"])
         self._window = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FFT_SAMPLES) / FFT_SAMPLES)).astype(np.float32)
@@ -109,7 +110,7 @@ class TfliteRefiner:
         peak = max(self._chunk.max(), -self._chunk.min(), np.float32(1e-6))
         self._analyse(np.float32(1.0) / peak)
         self._run()
-        if self._complex:
+        if self._residual:
             kernels.residual_output(self._network, self._level, self._real, self._imaginary)
         else:
             kernels.remagnify(self._network, self._scale, self._kind, self._real, self._imaginary)
@@ -124,10 +125,10 @@ class TfliteRefiner:
         kernels.frame_pairs(self._chunk, gain, self._window, self._hop, real, imaginary)
         fft_columns(real, imaginary, self._roots, real_out, imaginary_out)
         split_spectra(real_out, imaginary_out, self._real, self._imaginary)
-        if self._complex:
+        if self._relative:
             kernels.levels(self._real, self._imaginary, self._touched, self._loudest, self._level)
             kernels.mean_columns(self._concealed, FFT_SAMPLES, self._hop, self._mask)
-            kernels.residual_input(
+            kernels.relative_input(
                 self._real, self._imaginary, self._level, self._loudest, self._mask,
                 self._input_factors, self._quantised, self._fed,
             )  # fmt: skip

@@ -9,23 +9,25 @@ from torch import Tensor, nn
 __all__ = ["Generator", "strides"]
 
 
-def strides(bins: int, columns: int) -> list[tuple[int, int]]:
+def strides(bins: int, columns: int, time_halvings: int = 8) -> list[tuple[int, int]]:
     """Stride (frequency, time) of each encoder convolution, the bottleneck included.
 
-    Frequency halves down to one bin; time halves as long as there is more than one column:
+    Frequency halves down to one bin; time halves as long as there is more than one column, ``time_halvings`` times at
+    most:
 
-        256 x 256: (2,2) x 8          256 x 64: (2,2) x 6, (2,1) x 2
+        256 x 256: (2,2) x 8          256 x 64: (2,2) x 6, (2,1) x 2          256 x 64, 3 halvings: (2,2) x 3, (2,1) x 5
     """
     result = []
     while bins > 1:
-        result.append((2, 2 if columns > 1 else 1))
+        halves = columns > 1 and len(result) < time_halvings
+        result.append((2, 2 if halves else 1))
         bins //= 2
-        columns = max(1, columns // 2)
+        columns = columns // 2 if halves else columns
     return result
 
 
 def _kernel(stride: tuple[int, int]) -> dict[str, tuple[int, int]]:
-    """Kernel 4 x 4; 4 x 1 where time is down to one column."""
+    """Kernel 4 x 4; 4 x 1 where time is not halved."""
     return {
         "kernel_size": (4, 4 if stride[1] == 2 else 1),
         "stride": stride,
@@ -48,6 +50,7 @@ class Generator(nn.Module):
     bins, columns : int, powers of two
     widths : sequence of int, paper: 16 32 64 128 128 128 128 (lite) or 64 128 256 512 512 512 512 (full)
     dropout : float, in the two innermost decoder blocks but one, as the paper says ("two dropout layers")
+    time_halvings : int, see `strides`; with few of them the deep blocks' columns stay apart
     zero_last : bool, start with an output of exactly zero, so that a residual generator starts as the identity
     """
 
@@ -59,10 +62,11 @@ class Generator(nn.Module):
         columns: int,
         widths: Sequence[int],
         dropout: float = 0.5,
+        time_halvings: int = 8,
         zero_last: bool = False,
     ) -> None:
         super().__init__()
-        steps = strides(bins, columns)
+        steps = strides(bins, columns, time_halvings)
         if len(widths) != len(steps) - 1:
             raise ValueError(f"{bins} bins need {len(steps) - 1} encoder widths, not {len(widths)}")
         sizes = [in_channels, *widths]

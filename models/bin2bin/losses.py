@@ -14,6 +14,7 @@ __all__ = [
     "discriminator_loss",
     "generator_adversarial_loss",
     "log_magnitude_loss",
+    "pooled_error",
     "spectral_convergence",
     "waveform_loss",
 ]
@@ -47,6 +48,18 @@ def waveform_loss(target: Tensor, estimate: Tensor) -> Tensor:
     return _relative_error(target, estimate).mean()
 
 
+def pooled_error(target: Tensor, estimate: Tensor, past: Tensor) -> Tensor:
+    """Root of the batch's mean squared error, each example's [shape=(batch, n)] in units of the energy of its ``past``.
+
+    The metrics pool a whole clip: a loud gap counts for more than a quiet one, an onset for more than what it begins
+    in. The other losses count every example alike. A tenth of the target's own energy is added to the past's, so that
+    a beginning after silence does not outweigh everything else.
+    """
+    error = (target - estimate).square().sum(-1)
+    reference = past.square().sum(-1) + 0.1 * target.square().sum(-1) + 1e-6
+    return (error / reference).mean().add(1e-6).sqrt()
+
+
 class MelConvergence(torch.nn.Module):
     """Spectral convergence of mel magnitudes: the `mel_sc` that the project reports."""
 
@@ -57,8 +70,11 @@ class MelConvergence(torch.nn.Module):
         filters = torch.tensor(mel_filters(sample_rate_hz), dtype=torch.float32)
         self.register_buffer("filters", filters, persistent=False)
 
-    def forward(self, target: Tensor, estimate: Tensor) -> Tensor:
-        return spectral_convergence(self.filters @ target, self.filters @ estimate)
+    def forward(self, target: Tensor, estimate: Tensor, past: Tensor | None = None) -> Tensor:
+        target, estimate = self.filters @ target, self.filters @ estimate
+        if past is None:
+            return spectral_convergence(target, estimate)
+        return pooled_error(target.flatten(1), estimate.flatten(1), (self.filters @ past).flatten(1))
 
 
 def _relative_error(target: Tensor, estimate: Tensor) -> Tensor:

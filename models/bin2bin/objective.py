@@ -84,10 +84,15 @@ class Objective(nn.Module):
         total = self.weights.convergence * terms["convergence"] + self.weights.log_magnitude * terms["log_magnitude"]
         if self.weights.waveform:
             end = PACKET_SAMPLES + CROSSFADE_SAMPLES
-            terms["waveform"] = losses.waveform_loss(batch.truth[:, :end], views.waveform[:, :end])
+            truth, refined = batch.truth[:, :end], views.waveform[:, :end]
+            terms["waveform"] = (
+                losses.pooled_error(truth, refined, batch.chunk[:, -PREDICT_SAMPLES - end : -PREDICT_SAMPLES])
+                if self.weights.pooled
+                else losses.waveform_loss(truth, refined)
+            )
             total = total + self.weights.waveform * terms["waveform"]
         if self.weights.mel:
-            terms["mel"] = self.mel(views.truth, views.magnitude)
+            terms["mel"] = self.mel(views.truth, views.magnitude, self._past(batch) if self.weights.pooled else None)
             total = total + self.weights.mel * terms["mel"]
         return total, terms
 
@@ -98,6 +103,12 @@ class Objective(nn.Module):
             refiner.scaled(m[:, :BINS])[:, None] for m in (views.magnitude, views.truth, views.condition)
         )
         return generated, real, condition
+
+    def _past(self, batch: Batch) -> Tensor:
+        """Magnitudes of as much past as the views show of gap and after."""
+        span = BEFORE + PREDICT_SAMPLES
+        past = batch.chunk[:, -PREDICT_SAMPLES - span : -PREDICT_SAMPLES]
+        return self._magnitude(past / batch.chunk.abs().amax(dim=-1, keepdim=True).clamp_min(1e-6))
 
     def _joined(self, waveform: Tensor, truth: Tensor) -> Tensor:
         """What the listener gets: the gap, the crossfade, the next packet."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ...firmware_py.rt.refinement import BINS, LIMIT, OUTPUTS, PREDICT_SAMPLES, SCALES, SMALLEST
+from ...firmware_py.rt.refinement import BINS, INPUTS, LIMIT, LOG_GAIN, OUTPUTS, PREDICT_SAMPLES, SCALES, SMALLEST
 from .generator import Generator
 from .spectrum import Spectrum
 
@@ -21,11 +21,16 @@ class RefinerConfig:
     hop: int = 16
     columns: int = 256
     scale: str = "linear"
-    """Of magnitudes at the network's input: ``linear``, ``sqrt`` (square root / 3.5) or ``log``."""
+    """Of magnitudes, in and out: ``linear``, ``sqrt`` (square root / 3.5) or ``log``."""
+    inputs: str = "magnitude"
+    """``magnitude`` on that scale; ``relative``: its logarithm in units of each bin's recent level, the share of
+    concealed samples, and the level; ``complex``: real and imaginary parts in those units as well."""
     output: str = "relu"
     """``relu`` or ``sigmoid``: the magnitude itself; ``gain``: a factor of 1/4 to 4 on the predictor's magnitude;
     ``residual``: the predictor's complex spectrum times a complex gain, plus a complex addition in units of each bin's
-    recent level; the network then sees real and imaginary parts in those units, whatever the scale."""
+    recent level."""
+    time_halvings: int = 8
+    """How many blocks halve time (`generator.strides`)."""
     dropout: float = 0.5
     fade_in_samples: int = 0
     """From the predictor into the refiner's output, at the start of the gap."""
@@ -36,19 +41,22 @@ class Refiner(nn.Module):
 
     def __init__(self, config: RefinerConfig) -> None:
         super().__init__()
-        for key, known in (("scale", SCALES), ("output", OUTPUTS)):
+        for key, known in (("scale", SCALES), ("inputs", tuple(INPUTS)), ("output", OUTPUTS)):
             if getattr(config, key) not in known:
                 raise ValueError(f"{key} is '{getattr(config, key)}': choose from {', '.join(known)}")
+        if config.output == "residual" and config.inputs == "magnitude":
+            raise ValueError("output 'residual' is in units of each bin's level: choose inputs 'relative' or 'complex'")
         self.config = config
-        self.complex = config.output == "residual"
+        self.residual = config.output == "residual"
         self.spectrum = Spectrum(config.hop, config.columns)
         self.generator = Generator(
-            5 if self.complex else 1,
-            4 if self.complex else 1,
+            INPUTS[config.inputs],
+            4 if self.residual else 1,
             BINS,
             config.columns,
             config.widths,
             config.dropout,
+            config.time_halvings,
             zero_last=config.output in {"residual", "gain"},
         )
         length = config.fade_in_samples
@@ -75,7 +83,7 @@ class Refiner(nn.Module):
         seen, spectrum, level, peak = self.analyse(chunk, concealed)
         out = self.generator(seen)[..., -columns:].float()
         before = spectrum[..., -columns:]
-        bins = self._residual(before, level, out) if self.complex else self._remagnify(before, out[:, 0])
+        bins = self._residual(before, level, out) if self.residual else self._remagnify(before, out[:, 0])
         return torch.cat((bins, before[:, BINS:]), dim=1), before, peak
 
     def analyse(self, chunk: Tensor, concealed: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -98,18 +106,21 @@ class Refiner(nn.Module):
     def network_input(self, spectrum: Tensor, level: Tensor, concealed: Tensor) -> Tensor:
         """What the generator sees of a complex ``spectrum`` [shape=(batch, 257, columns)] of peak-normalised samples.
 
-        Magnitude [shape=(batch, 1, 256, columns)], or [shape=(batch, 5, 256, columns)]: real part, imaginary part and
-        logarithm of the magnitude, all in units of the bin's level; the share of concealed samples in the column's
-        window; the level from 0 (100 dB below the loudest bin) to 1.
+        Magnitude [shape=(batch, 1, 256, columns)]; or ``relative`` [shape=(batch, 3, 256, columns)]: logarithm of the
+        magnitude in units of the bin's level, the share of concealed samples in the column's window, the level from 0
+        (100 dB below the loudest bin) to 1; or ``complex`` [shape=(batch, 5, 256, columns)]: real and imaginary part in
+        units of the level, then the same three.
         """
         bins = spectrum[:, :BINS]
-        if not self.complex:
+        if self.config.inputs == "magnitude":
             return self.scaled(bins.abs())[:, None]
         relative = bins / level
         mask = self.spectrum.column_mean(concealed)[:, None, :].expand_as(level)
         loudness = 1 + (level / level.amax(dim=-2, keepdim=True)).log10() / 5
+        magnitude = (relative.abs().clamp_max(LIMIT) + 0.01).log10()
+        if self.config.inputs == "relative":
+            return torch.stack((magnitude, mask, loudness), dim=1)
         real, imaginary = relative.real.clamp(-LIMIT, LIMIT), relative.imag.clamp(-LIMIT, LIMIT)
-        magnitude = (relative.abs().clamp_max(LIMIT) + 0.01).log10()  # convolutions cannot make it of the other two
         return torch.stack((real, imaginary, magnitude, mask, loudness), dim=1)
 
     def _residual(self, before: Tensor, level: Tensor, out: Tensor) -> Tensor:
@@ -131,7 +142,7 @@ class Refiner(nn.Module):
 
     def _magnitude(self, out: Tensor, predicted: Tensor) -> Tensor:
         if self.config.output == "gain":
-            return predicted * torch.exp(1.386 * torch.tanh(out))
+            return predicted * torch.exp(LOG_GAIN * torch.tanh(out))
         bounded = torch.sigmoid(out) if self.config.output == "sigmoid" else torch.relu(out)
         if self.config.scale == "sqrt":
             return (3.5 * bounded).square()

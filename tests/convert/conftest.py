@@ -11,7 +11,7 @@ from continuo.models.bin2bin.runtime import save_weights
 
 SeenBy = Callable[..., torch.Tensor]
 VARIANTS = {
-    "ours": RefinerConfig((8,) * 7, hop=64, columns=64, scale="sqrt", output="residual", dropout=0.0),
+    "ours": RefinerConfig((8,) * 7, hop=64, columns=64, scale="sqrt", inputs="complex", output="residual", dropout=0.0),
     "paper": RefinerConfig((8,) * 7, hop=16, columns=256, dropout=0.5),
 }
 

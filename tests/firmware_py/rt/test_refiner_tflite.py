@@ -31,7 +31,7 @@ SPEC = StreamSpec(44_100, 512)
 AHEAD = 1088
 SHORT = {"hop": 64, "columns": 64, "dropout": 0.0}
 VARIANTS = {
-    "complex": RefinerConfig((4,) * 7, output="residual", fade_in_samples=32, **SHORT),
+    "complex": RefinerConfig((4,) * 7, inputs="complex", output="residual", fade_in_samples=32, **SHORT),
     "relu": RefinerConfig((4,) * 7, **SHORT),
     "sigmoid of root": RefinerConfig((4,) * 7, scale="sqrt", output="sigmoid", **SHORT),
     "gain of log": RefinerConfig((4,) * 7, scale="log", output="gain", **SHORT),

@@ -12,7 +12,7 @@ COVERED = 576
 
 @pytest.mark.parametrize("output", ["residual", "gain"])
 def test_starts_as_the_identity(output: str) -> None:
-    refiner = Refiner(RefinerConfig(SMALL, hop=64, columns=64, output=output, dropout=0.0))
+    refiner = Refiner(RefinerConfig(SMALL, hop=64, columns=64, inputs="relative", output=output, dropout=0.0))
     chunk = 0.1 * torch.randn(2, refiner.spectrum.chunk_samples)
     refined = refiner(chunk, torch.zeros_like(chunk))
     prediction = chunk[:, -PREDICT_SAMPLES:]
@@ -22,7 +22,8 @@ def test_starts_as_the_identity(output: str) -> None:
 @pytest.mark.parametrize("scale", ["linear", "sqrt", "log"])
 @pytest.mark.parametrize("output", ["relu", "sigmoid", "gain", "residual"])
 def test_every_variant_learns(scale: str, output: str) -> None:
-    refiner = Refiner(RefinerConfig(SMALL, hop=64, columns=64, scale=scale, output=output))
+    inputs = {"residual": "complex", "gain": "relative"}.get(output, "magnitude")
+    refiner = Refiner(RefinerConfig(SMALL, hop=64, columns=64, scale=scale, inputs=inputs, output=output))
     chunk = 0.1 * torch.randn(4, refiner.spectrum.chunk_samples)
     refined = refiner(chunk, torch.zeros_like(chunk))
     assert torch.isfinite(refined).all()
@@ -32,7 +33,7 @@ def test_every_variant_learns(scale: str, output: str) -> None:
 
 
 def test_gain_of_the_input_comes_out_again() -> None:
-    refiner = Refiner(RefinerConfig(SMALL, hop=64, columns=64, output="residual")).eval()
+    refiner = Refiner(RefinerConfig(SMALL, hop=64, columns=64, inputs="complex", output="residual")).eval()
     torch.nn.init.normal_(refiner.generator.last.weight, std=0.1)
     chunk = 0.1 * torch.randn(1, refiner.spectrum.chunk_samples)
     mask = torch.zeros_like(chunk)
@@ -40,7 +41,7 @@ def test_gain_of_the_input_comes_out_again() -> None:
 
 
 def test_silence_stays_silent() -> None:
-    refiner = Refiner(RefinerConfig(SMALL, hop=64, columns=64, output="residual")).eval()
+    refiner = Refiner(RefinerConfig(SMALL, hop=64, columns=64, inputs="complex", output="residual")).eval()
     torch.nn.init.normal_(refiner.generator.last.weight, std=0.1)
     silence = torch.zeros(1, refiner.spectrum.chunk_samples)
     assert refiner(silence, silence).abs().max() < 1e-6
