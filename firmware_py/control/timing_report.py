@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ..errors import InputError
 from ..rt.timing import Rung
+from .deadline import DEADLINE_EDGES, deadline_bins
 from .timing_dropouts import dropout_facts, has_causes, render_dropouts
 from .timing_folder import TimingFolder
 from .timing_log import TimingLog
@@ -19,7 +20,6 @@ __all__ = ["picture_path", "render_report", "rung_counts", "stage_percentiles", 
 
 _TAIL = {"p50": 50.0, "p90": 90.0, "p99": 99.0, "p999": 99.9, "max": 100.0}
 _LOW_TAIL = {"min": 0.0, "p001": 0.1, "p01": 1.0, "p10": 10.0}
-_SHARE_EDGES = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 0.9, 1.0])
 _BAR_CELLS = 17
 
 
@@ -169,14 +169,11 @@ def _cell(value: float | None) -> Text:
 def _histogram(log: TimingLog) -> Table:
     """Two columns of bars, each to its own scale: the few lost packets would vanish beside the received ones."""
     rows, packet_ms = log.rows, (log.packet_ns or 0.0) / 1e6
-    allowed_ns = rows["total_ns"] + rows["deadline_margin_ns"]
-    share = np.where(allowed_ns > 0, rows["total_ns"] / np.maximum(allowed_ns, 1), np.inf)
-    bins = np.searchsorted(_SHARE_EDGES, share, side="left")
-    bins[rows["deadline_missed"] != 0] = len(_SHARE_EDGES)
+    bins = deadline_bins(rows)
     lost = rows["lost"] != 0
-    counts = [np.bincount(bins[chosen], minlength=len(_SHARE_EDGES) + 1) for chosen in (~lost, lost)]
+    counts = [np.bincount(bins[chosen], minlength=len(DEADLINE_EDGES) + 1) for chosen in (~lost, lost)]
     used = np.flatnonzero(counts[0] + counts[1])
-    last = max(int(used[-1]), len(_SHARE_EDGES) - 1)
+    last = max(int(used[-1]), len(DEADLINE_EDGES) - 1)
 
     title = "Total time as a share of the packet's deadline"
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
@@ -187,8 +184,8 @@ def _histogram(log: TimingLog) -> Table:
     table.add_column("lost", justify="right")
     table.add_column("", min_width=_BAR_CELLS)
     for index in range(last + 1):
-        late = index == len(_SHARE_EDGES)
-        edge = 1.0 if late else float(_SHARE_EDGES[index])
+        late = index == len(DEADLINE_EDGES)
+        edge = 1.0 if late else DEADLINE_EDGES[index]
         style = "red" if late else "yellow" if edge > 0.5 else "green"
         cells: list[str | Text] = []
         for count in counts:
