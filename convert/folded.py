@@ -164,12 +164,14 @@ class Folded(nn.Module):
         transposed = isinstance(layer, nn.ConvTranspose2d)
         function = functional.conv_transpose2d if transposed else functional.conv2d
         weight = taps.weight(layer.weight, 1 if transposed else 0)  # type: ignore[arg-type]
-        return function(x, weight, layer.bias, stride=layer.stride, padding=layer.padding)  # type: ignore[call-overload,no-any-return]
+        out: Tensor = function(x, weight, layer.bias, stride=layer.stride, padding=layer.padding)  # type: ignore[call-overload]
+        if not _keeps_time(layer):
+            return out
+        return out[..., :-1] if transposed else out[..., 1:]  # padded by one column too many
 
     def _needed_columns(self) -> list[int]:
         """How many columns each decoder block must see, from the right."""
-        halves = [layer.stride[1] == 2 for layer in [*self.encoder, self.bottleneck]]  # type: ignore[index]
-        return _needed(halves, self.width, self.columns)[::-1]
+        return _needed([*self.encoder, self.bottleneck], self.width, self.columns)[::-1]
 
 
 def seen_columns(generator: Generator, columns: int, width: int) -> int:
@@ -178,25 +180,36 @@ def seen_columns(generator: Generator, columns: int, width: int) -> int:
     Rounded up so that the columns of every block stay where they are.
     """
     layers = [block[0] for block in [*generator.encoder, generator.bottleneck]]  # type: ignore[index,union-attr]
-    halves = [layer.stride[1] == 2 for layer in layers]  # type: ignore[index]
-    reached = 0
-    for halved, needed in zip(reversed(halves), reversed(_needed(halves, width, columns)), strict=True):
+    reached, grid = 0, 1
+    for layer, needed in zip(reversed(layers), reversed(_needed(layers, width, columns)), strict=True):
         reached = max(reached, needed)
-        if halved:  # a kernel of 4: one more on either side; the last column's lies outside
-            reached = 2 * reached + 1
-    grid = 2 ** sum(halves)
+        if _halves_time(layer):  # a kernel of 4: one more on either side; the last column's lies outside
+            reached, grid = 2 * reached + 1, 2 * grid
+        elif _keeps_time(layer):
+            reached += 1
     return min(width, -(-reached // grid) * grid)
 
 
-def _needed(halves: Sequence[bool], width: int, columns: int) -> list[int]:
-    """How many columns of each encoder block's output the decoder needs, from the right; the first block's first."""
+def _needed(layers: Sequence[nn.Module], width: int, columns: int) -> list[int]:
+    """How many columns of each encoder layer's output the decoder needs, from the right; the first layer's first."""
     needed = []
-    for halved in halves:
-        if halved:
+    for layer in layers:
+        if _halves_time(layer):
             width, columns = width // 2, columns // 2 + 1
+        elif _keeps_time(layer):
+            columns += 2
         columns = min(columns, width)
         needed.append(columns)
     return needed
+
+
+def _halves_time(layer: nn.Module) -> bool:
+    return layer.stride[1] == 2  # type: ignore[index,no-any-return]
+
+
+def _keeps_time(layer: nn.Module) -> bool:
+    """Whether it is one of `generator.SameTime` and its counterpart."""
+    return layer.kernel_size[1] == 4 and layer.stride[1] == 1  # type: ignore[index,no-any-return]
 
 
 def _fold(block: nn.Module) -> nn.Module:
@@ -213,7 +226,8 @@ def _fold(block: nn.Module) -> nn.Module:
             bias = (bias - norm.running_mean.double()) * factor + norm.bias.detach().double()  # type: ignore[union-attr]
     kind = nn.ConvTranspose2d if transposed else nn.Conv2d
     sizes = weight.shape[:2] if transposed else weight.shape[1::-1]
-    folded = kind(*sizes, convolution.kernel_size, convolution.stride, convolution.padding)  # type: ignore[arg-type]
+    padding = (1, 2) if not transposed and _keeps_time(convolution) else convolution.padding
+    folded = kind(*sizes, convolution.kernel_size, convolution.stride, padding)  # type: ignore[arg-type]
     folded.weight.data.copy_(weight)
     folded.bias.data.copy_(bias)  # type: ignore[union-attr]
     return folded

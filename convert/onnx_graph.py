@@ -2,6 +2,7 @@
 
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +90,12 @@ def read_onnx(path: Path) -> Graph:
             continue
         inputs = tuple(names.get(i, i) for i in operator.input if names.get(i, i) in shapes)
         others = [constants[i] for i in operator.input if i in constants]
-        if operator.op_type == "Relu":  # part of the layer before it
+        if operator.op_type == "Slice" and nodes[-1].name == inputs[0] and _trims(nodes[-1], others):
+            nodes[-1] = replace(nodes[-1], name=name)
+        elif operator.op_type == "Relu":  # part of the layer before it
             if not nodes or nodes[-1].name != inputs[0] or nodes[-1].weight is None:
                 raise RunError(f"{path}: the ReLU {name} follows no convolution")
-            nodes[-1] = Node(**{**vars(nodes[-1]), "name": name, "relu": True})
+            nodes[-1] = replace(nodes[-1], name=name, relu=True)
         else:
             nodes.append(_node(operator.op_type, name, inputs, [shapes[i] for i in inputs], others, attributes))
         shapes[name] = nodes[-1].shape
@@ -122,6 +125,18 @@ def _readable_names(graph: Any) -> dict[str, str]:
     return {old: new for old, new in names.items() if old not in outputs - {last.output[0]}}
 
 
+def _trims(node: Node, constants: list[NDArray[Any]]) -> bool:
+    """Whether a slice by ``constants`` takes the column off ``node`` that TFLite's SAME does not have.
+
+    That pads a kernel of 4 columns by 1 before and 2 after: a convolution padded by 2 has one too many at the start, a
+    transposed one padded by 1 at the end.
+    """
+    if node.weight is None or node.weight.shape[2] - node.stride[1] != 3 or int(constants[2][0]) != 3:
+        return False
+    start, end = int(constants[0][0]), int(constants[1][0])
+    return (start, end) == (0, -1) if node.kind == "transposed_conv" else start == 1 and end > node.shape[2]
+
+
 def _node(
     kind: str,
     name: str,
@@ -146,7 +161,10 @@ def _node(
         height, width = attributes["kernel_shape"]
         stride = (attributes["strides"][0], attributes["strides"][1])
         pads = attributes["pads"]
-        if pads[:2] != pads[2:] or (height - stride[0], width - stride[1]) != (2 * pads[0], 2 * pads[1]):
+        padded = (2 * pads[0], 2 * pads[1])
+        if width - stride[1] == 3:  # one more column than TFLite's SAME, cut off next (`_trims`)
+            padded = (padded[0], padded[1] - 1 if kind == "Conv" else padded[1] + 1)
+        if pads[:2] != pads[2:] or (height - stride[0], width - stride[1]) != padded:
             raise RunError(f"layer {name}: padding {pads} is not what TFLite calls SAME")
         if kind == "Conv":
             shape = (one, bins // stride[0], columns // stride[1], weight.shape[0])

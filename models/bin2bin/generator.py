@@ -26,13 +26,40 @@ def strides(bins: int, columns: int, time_halvings: int = 8) -> list[tuple[int, 
     return result
 
 
-def _kernel(stride: tuple[int, int]) -> dict[str, tuple[int, int]]:
-    """Kernel 4 x 4; 4 x 1 where time is not halved."""
-    return {
-        "kernel_size": (4, 4 if stride[1] == 2 else 1),
-        "stride": stride,
-        "padding": (1, 1 if stride[1] == 2 else 0),
-    }
+class SameTime(nn.Conv2d):
+    """Convolution 4 x 4 that halves frequency and keeps time: a column sees one before it and two after it."""
+
+    def __init__(self, before: int, after: int, bias: bool = True) -> None:
+        super().__init__(before, after, (4, 4), (2, 1), (1, 0), bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(nn.functional.pad(x, (1, 2)))
+
+
+class SameTimeTransposed(nn.ConvTranspose2d):
+    """Its counterpart, which doubles frequency."""
+
+    def __init__(self, before: int, after: int, bias: bool = True) -> None:
+        super().__init__(before, after, (4, 4), (2, 1), (1, 1), bias=bias)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return super().forward(x, output_size)[..., :-1]
+
+
+def _down(before: int, after: int, stride: tuple[int, int], deep_columns: int, bias: bool = True) -> nn.Conv2d:
+    if stride[1] == 2:
+        return nn.Conv2d(before, after, 4, stride, 1, bias=bias)
+    if deep_columns == 4:
+        return SameTime(before, after, bias)
+    return nn.Conv2d(before, after, (4, 1), stride, (1, 0), bias=bias)
+
+
+def _up(before: int, after: int, stride: tuple[int, int], deep_columns: int, bias: bool = True) -> nn.ConvTranspose2d:
+    if stride[1] == 2:
+        return nn.ConvTranspose2d(before, after, 4, stride, 1, bias=bias)
+    if deep_columns == 4:
+        return SameTimeTransposed(before, after, bias)
+    return nn.ConvTranspose2d(before, after, (4, 1), stride, (1, 0), bias=bias)
 
 
 class Generator(nn.Module):
@@ -51,6 +78,7 @@ class Generator(nn.Module):
     widths : sequence of int, paper: 16 32 64 128 128 128 128 (lite) or 64 128 256 512 512 512 512 (full)
     dropout : float, in the two innermost decoder blocks but one, as the paper says ("two dropout layers")
     time_halvings : int, see `strides`; with few of them the deep blocks' columns stay apart
+    deep_columns : int, 4 or 1: width of the kernels, 4 x 4 or 4 x 1, where time is not halved
     zero_last : bool, start with an output of exactly zero, so that a residual generator starts as the identity
     """
 
@@ -63,31 +91,34 @@ class Generator(nn.Module):
         widths: Sequence[int],
         dropout: float = 0.5,
         time_halvings: int = 8,
+        deep_columns: int = 1,
         zero_last: bool = False,
     ) -> None:
         super().__init__()
         steps = strides(bins, columns, time_halvings)
         if len(widths) != len(steps) - 1:
             raise ValueError(f"{bins} bins need {len(steps) - 1} encoder widths, not {len(widths)}")
+        if deep_columns not in (1, 4):
+            raise ValueError(f"deep_columns is {deep_columns}: choose 1 or 4")
         sizes = [in_channels, *widths]
         self.encoder = nn.ModuleList()
         for level, (before, after) in enumerate(pairwise(sizes)):
-            block: list[nn.Module] = [nn.Conv2d(before, after, **_kernel(steps[level]), bias=level == 0)]
+            block: list[nn.Module] = [_down(before, after, steps[level], deep_columns, bias=level == 0)]
             if level > 0:
                 block.append(nn.BatchNorm2d(after))
             self.encoder.append(nn.Sequential(*block, nn.LeakyReLU(0.2)))
         deepest = widths[-1]
-        self.bottleneck = nn.Sequential(nn.Conv2d(deepest, deepest, **_kernel(steps[-1])), nn.ReLU())
+        self.bottleneck = nn.Sequential(_down(deepest, deepest, steps[-1], deep_columns), nn.ReLU())
         self.decoder = nn.ModuleList()
         before = deepest
         for level in reversed(range(len(widths))):
             after = widths[level]
-            block = [nn.ConvTranspose2d(before, after, **_kernel(steps[level + 1]), bias=False), nn.BatchNorm2d(after)]
+            block = [_up(before, after, steps[level + 1], deep_columns, bias=False), nn.BatchNorm2d(after)]
             if dropout > 0 and level in {len(widths) - 2, len(widths) - 3}:
                 block.append(nn.Dropout(dropout))
             self.decoder.append(nn.Sequential(*block, nn.ReLU()))
             before = 2 * after
-        self.last = nn.ConvTranspose2d(before, out_channels, **_kernel(steps[0]))
+        self.last = _up(before, out_channels, steps[0], deep_columns)
         if zero_last:
             nn.init.zeros_(self.last.weight)
             nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]

@@ -10,8 +10,11 @@ from continuo.models.bin2bin.refiner import Refiner, RefinerConfig
 from continuo.models.bin2bin.runtime import save_weights
 
 SeenBy = Callable[..., torch.Tensor]
+GAIN = {"hop": 64, "columns": 48, "inputs": "relative", "output": "gain", "dropout": 0.0, "time_halvings": 3}
 VARIANTS = {
-    "ours": RefinerConfig((8,) * 7, hop=64, columns=64, scale="sqrt", inputs="complex", output="residual", dropout=0.0),
+    "ours": RefinerConfig((8,) * 7, **GAIN),
+    "wide": RefinerConfig((8,) * 7, **GAIN, deep_columns=4),
+    "complex": RefinerConfig((8,) * 7, hop=64, columns=64, inputs="complex", output="residual", dropout=0.0),
     "paper": RefinerConfig((8,) * 7, hop=16, columns=256, dropout=0.5),
 }
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from continuo.convert.conversion import fold, ratio_db
-from continuo.convert.folded import FINE, LARGEST_CODE, Folded
+from continuo.convert.folded import FINE, LARGEST_CODE, Folded, seen_columns
 from continuo.firmware_py.rt.refinement import BINS
 from continuo.models.bin2bin.refiner import Refiner
 
@@ -23,11 +23,17 @@ def test_folding_changes_nothing(refiner: Refiner, seen_by) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("columns", [1, 2, 7, 16, 33, 64])
+@pytest.mark.parametrize("columns", [1, 2, 7, 16, 33, 48])
 def test_any_number_of_columns(ours: Refiner, columns: int, seen_by) -> None:
     seen = seen_by(ours, 2)
-    network = Folded(ours.generator, columns, BINS, 64)
+    network = Folded(ours.generator, columns, BINS, 48)
     assert ratio_db(expected(ours, seen, columns), network(seen)) > 100
+
+
+def test_the_gap_sees_few_columns_of_the_past(ours: Refiner) -> None:
+    assert fold(ours).width == 32
+    assert seen_columns(ours.generator, 1, 48) == 16
+    assert seen_columns(ours.generator, 48, 48) == 48
 
 
 @torch.no_grad()

@@ -32,6 +32,9 @@ AHEAD = 1088
 SHORT = {"hop": 64, "columns": 64, "dropout": 0.0}
 VARIANTS = {
     "complex": RefinerConfig((4,) * 7, inputs="complex", output="residual", fade_in_samples=32, **SHORT),
+    "ours": RefinerConfig(
+        (4,) * 7, inputs="relative", output="gain", time_halvings=3, fade_in_samples=32, **SHORT | {"columns": 48}
+    ),
     "relu": RefinerConfig((4,) * 7, **SHORT),
     "sigmoid of root": RefinerConfig((4,) * 7, scale="sqrt", output="sigmoid", **SHORT),
     "gain of log": RefinerConfig((4,) * 7, scale="log", output="gain", **SHORT),
@@ -39,7 +42,7 @@ VARIANTS = {
     "paper": RefinerConfig((4,) * 7),
 }
 if not JIT:
-    VARIANTS = {name: VARIANTS[name] for name in ("complex", "gain of log")}
+    VARIANTS = {name: VARIANTS[name] for name in ("complex", "ours", "gain of log")}
 
 
 def network(config_):
