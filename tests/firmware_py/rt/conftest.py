@@ -1,5 +1,7 @@
 """Signals for the tests here. Every test also runs with NUMBA_DISABLE_JIT=1, at sizes that Python can do."""
 
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 import numpy as np
@@ -43,3 +45,12 @@ def music(request):
     loudest = int(np.argmax(np.abs(samples)))
     start = min(loudest, len(samples) - 16_384)
     return np.ascontiguousarray(samples[start : start + 16_384])
+
+
+@pytest.fixture(scope="session")
+def virtual():
+    """Module `virtual.py` beside this file: a sender, a network and a box's audio thread in virtual time."""
+    found = spec_from_file_location("continuo_tests_virtual", Path(__file__).with_name("virtual.py"))
+    module = sys.modules[found.name] = module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
