@@ -37,7 +37,7 @@ class Converted:
 
 
 def fold(refiner: Refiner) -> Folded:
-    """The refiner's generator for export: only the columns that touch the prediction are decoded, from what they see."""
+    """The refiner's generator for export: only what touches the prediction is decoded, from what that sees."""
     generator = refiner.generator
     assert isinstance(generator, Generator)
     touched = refiner.spectrum.touched

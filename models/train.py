@@ -40,7 +40,7 @@ class Schedule:
 
     log: int = 50
     checkpoint: int = 500
-    validate: int = 1000
+    validate: int = 2000
     validation_clips: int = 12
     validation_seconds: float = 6.0
 

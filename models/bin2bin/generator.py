@@ -1,6 +1,7 @@
 """The bin2bin generator: one U-Net class; lite, full, magnitude and complex are data (paper 000, section II-A)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -46,20 +47,37 @@ class SameTimeTransposed(nn.ConvTranspose2d):
         return super().forward(x, output_size)[..., :-1]
 
 
-def _down(before: int, after: int, stride: tuple[int, int], deep_columns: int, bias: bool = True) -> nn.Conv2d:
-    if stride[1] == 2:
-        return nn.Conv2d(before, after, 4, stride, 1, bias=bias)
-    if deep_columns == 4:
-        return SameTime(before, after, bias)
-    return nn.Conv2d(before, after, (4, 1), stride, (1, 0), bias=bias)
+class Separable(nn.Sequential):
+    """Each channel by itself, then a convolution 1 x 1 across channels, in place of one across all."""
+
+    def __init__(self, each: nn.Module, before: int, after: int, bias: bool = True) -> None:
+        super().__init__(each, nn.Conv2d(before, after, 1, bias=bias))
 
 
-def _up(before: int, after: int, stride: tuple[int, int], deep_columns: int, bias: bool = True) -> nn.ConvTranspose2d:
-    if stride[1] == 2:
-        return nn.ConvTranspose2d(before, after, 4, stride, 1, bias=bias)
-    if deep_columns == 4:
-        return SameTimeTransposed(before, after, bias)
-    return nn.ConvTranspose2d(before, after, (4, 1), stride, (1, 0), bias=bias)
+@dataclass(frozen=True)
+class _Blocks:
+    """Makes the convolutions of one generator."""
+
+    deep_columns: int
+    separable: bool
+
+    def down(self, before: int, after: int, stride: tuple[int, int], bias: bool = True) -> nn.Module:
+        if stride[1] == 1 and self.deep_columns == 4:
+            return SameTime(before, after, bias)
+        kernel, padding = ((4, 4), (1, 1)) if stride[1] == 2 else ((4, 1), (1, 0))
+        if self.separable:
+            each = nn.Conv2d(before, before, kernel, stride, padding, groups=before, bias=False)
+            return Separable(each, before, after, bias)
+        return nn.Conv2d(before, after, kernel, stride, padding, bias=bias)
+
+    def up(self, before: int, after: int, stride: tuple[int, int], bias: bool = True) -> nn.Module:
+        if stride[1] == 1 and self.deep_columns == 4:
+            return SameTimeTransposed(before, after, bias)
+        kernel, padding = ((4, 4), (1, 1)) if stride[1] == 2 else ((4, 1), (1, 0))
+        if self.separable:
+            each = nn.ConvTranspose2d(before, before, kernel, stride, padding, groups=before, bias=False)
+            return Separable(each, before, after, bias)
+        return nn.ConvTranspose2d(before, after, kernel, stride, padding, bias=bias)
 
 
 class Generator(nn.Module):
@@ -79,6 +97,7 @@ class Generator(nn.Module):
     dropout : float, in the two innermost decoder blocks but one, as the paper says ("two dropout layers")
     time_halvings : int, see `strides`; with few of them the deep blocks' columns stay apart
     deep_columns : int, 4 or 1: width of the kernels, 4 x 4 or 4 x 1, where time is not halved
+    separable : bool, depthwise-separable convolutions but for the last one
     zero_last : bool, start with an output of exactly zero, so that a residual generator starts as the identity
     """
 
@@ -92,6 +111,7 @@ class Generator(nn.Module):
         dropout: float = 0.5,
         time_halvings: int = 8,
         deep_columns: int = 1,
+        separable: bool = False,
         zero_last: bool = False,
     ) -> None:
         super().__init__()
@@ -100,25 +120,28 @@ class Generator(nn.Module):
             raise ValueError(f"{bins} bins need {len(steps) - 1} encoder widths, not {len(widths)}")
         if deep_columns not in (1, 4):
             raise ValueError(f"deep_columns is {deep_columns}: choose 1 or 4")
+        if deep_columns == 4 and separable:
+            raise ValueError("deep_columns is 4 and the blocks are separable: choose one of them")
+        make = _Blocks(deep_columns, separable)
         sizes = [in_channels, *widths]
         self.encoder = nn.ModuleList()
         for level, (before, after) in enumerate(pairwise(sizes)):
-            block: list[nn.Module] = [_down(before, after, steps[level], deep_columns, bias=level == 0)]
+            block: list[nn.Module] = [make.down(before, after, steps[level], bias=level == 0)]
             if level > 0:
                 block.append(nn.BatchNorm2d(after))
             self.encoder.append(nn.Sequential(*block, nn.LeakyReLU(0.2)))
         deepest = widths[-1]
-        self.bottleneck = nn.Sequential(_down(deepest, deepest, steps[-1], deep_columns), nn.ReLU())
+        self.bottleneck = nn.Sequential(make.down(deepest, deepest, steps[-1]), nn.ReLU())
         self.decoder = nn.ModuleList()
         before = deepest
         for level in reversed(range(len(widths))):
             after = widths[level]
-            block = [_up(before, after, steps[level + 1], deep_columns, bias=False), nn.BatchNorm2d(after)]
+            block = [make.up(before, after, steps[level + 1], bias=False), nn.BatchNorm2d(after)]
             if dropout > 0 and level in {len(widths) - 2, len(widths) - 3}:
                 block.append(nn.Dropout(dropout))
             self.decoder.append(nn.Sequential(*block, nn.ReLU()))
             before = 2 * after
-        self.last = _up(before, out_channels, steps[0], deep_columns)
+        self.last = _Blocks(deep_columns, separable=False).up(before, out_channels, steps[0])
         if zero_last:
             nn.init.zeros_(self.last.weight)
             nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]

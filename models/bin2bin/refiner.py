@@ -33,6 +33,8 @@ class RefinerConfig:
     """How many blocks halve time (`generator.strides`)."""
     deep_columns: int = 1
     """Width of the kernels in the blocks that do not: 1, or 4 as in those that do."""
+    separable: bool = False
+    """Depthwise-separable convolutions."""
     dropout: float = 0.5
     fade_in_samples: int = 0
     """From the predictor into the refiner's output, at the start of the gap."""
@@ -60,6 +62,7 @@ class Refiner(nn.Module):
             config.dropout,
             config.time_halvings,
             config.deep_columns,
+            config.separable,
             zero_last=config.output in {"residual", "gain"},
         )
         length = config.fade_in_samples

