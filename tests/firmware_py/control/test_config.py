@@ -1,6 +1,8 @@
 import base64
+import re
 import tomllib
 from dataclasses import FrozenInstanceError, fields
+from pathlib import Path
 
 import pytest
 
@@ -138,3 +140,12 @@ def test_values_of_a_configuration_that_is_not_complete():
     assert values["net"]["key_file"] == ""
     assert set(origins.values()) == {"default"}
     assert tomllib.loads("\n".join(f"[{section}]" for section in values)) == {section: {} for section in values}
+
+
+DOCS = Path(__file__).parents[3] / "docs" / "box.md"
+
+
+def test_the_documented_file_has_every_key_with_its_default():
+    short, whole = (tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", DOCS.read_text(), re.DOTALL))
+    assert whole == effective_values()[0]
+    assert all(key in whole[section] for section, table in short.items() for key in table)
