@@ -12,11 +12,12 @@ from ..rt.rings import HEAD_WORDS, NUMBER, AudioRing
 from ..rt.spec import StreamSpec
 from .child import Child, run_child
 from .memory import RECOVERED
-from .realtime import freeze_garbage
+from .realtime import be_real_time, freeze_garbage
 
 __all__ = ["Receiver", "Sender", "main"]
 
 _TICK_S = 0.05
+_BELOW_AUDIO = 5
 _NEXT_NUMBER, _ARRIVAL_NS = 0, 1
 
 
@@ -47,7 +48,7 @@ class Receiver:
     def __call__(self, packet_number: int, arrival_ns: int, samples: NDArray[np.float32], recovered: bool, /) -> None:
         """See `net.wire.Sink`."""
         if self._offset is None:
-            self._offset = self._first_number(arrival_ns) - packet_number
+            self._offset = self._first_number(packet_number, arrival_ns) - packet_number
         number = packet_number + self._offset
         if not self._ring.push(number, arrival_ns, RECOVERED if recovered else 0, samples):
             self._audio[AudioCounter.RECEIVE_DROPPED] += 1
@@ -55,10 +56,10 @@ class Receiver:
             self._state[_NEXT_NUMBER] = number + 1
             self._state[_ARRIVAL_NS] = arrival_ns
 
-    def _first_number(self, arrival_ns: int) -> int:
+    def _first_number(self, packet_number: int, arrival_ns: int) -> int:
         following = self._state.item(_NEXT_NUMBER)
         if not following:
-            return 0
+            return packet_number
         silence = max(1, round((arrival_ns - self._state.item(_ARRIVAL_NS)) / self._packet_ns))
         return following - 1 + silence
 
@@ -95,6 +96,7 @@ def main(child: Child) -> None:
         endpoint.wait_also(waker.fileno())
         sender = Sender(memory.to_net, spec, endpoint.send)
         memory.to_net.skip()  # what waited while there was nobody to send it is too old
+        be_real_time(max(0, child.config.audio.priority - _BELOW_AUDIO), -1)
         freeze_garbage(never=False)
         while not child.stopping:
             if endpoint.poll(_TICK_S):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,8 +127,8 @@ class Supervisor:
         """The counters by `AudioCounter`."""
         return self.memory.audio
 
-    def start(self) -> None:
-        """Start every process that does not run, and wait until all are at work.
+    def start(self, given_up: Callable[[], bool] = lambda: False) -> None:
+        """Start every process that does not run, and wait until all are at work, or ``given_up`` says to leave.
 
         Raises
         ------
@@ -143,6 +144,8 @@ class Supervisor:
             for name in waiting:
                 if self._running[name].ended:
                     raise self._failed(name)
+            if given_up():
+                return
             if time.monotonic() > until_s:
                 raise ChildFailedError(f"the {waiting[0]} process does not begin: see what it said above", 4)
             time.sleep(0.02)

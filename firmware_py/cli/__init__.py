@@ -11,6 +11,7 @@ from ..errors import ContinuoError
 from . import config, data, timing
 from .convert import convert_command
 from .evaluate import evaluate_command
+from .run import run_command
 from .simulate import simulate_command
 from .status import status_command
 from .train import train_command
@@ -27,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("simulate")(simulate_command)
+app.command("run")(run_command)
 app.command("evaluate")(evaluate_command)
 app.command("train")(train_command)
 app.command("convert")(convert_command)

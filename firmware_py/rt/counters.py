@@ -14,6 +14,8 @@ class Command(IntEnum):
     PLAY = 0
     STOP = 1
     """Fade out and leave."""
+    MEASURE = 2
+    """Click instead of music, and listen."""
 
 
 class AudioCounter(IntEnum):
@@ -93,9 +95,13 @@ class AudioCounter(IntEnum):
     FADED_OUT = 45
     """1 once the audio process has done what `Command.STOP` asks."""
     ROUND_TRIP_CLICK_SAMPLES = 46
-    """Measured by `--measure-latency`; 0: not known."""
+    """From our playback to our capture, by a cable or the air; measured by `--measure-latency`. 0: not known."""
     WORK_NS = 47
     """What the audio thread's last period took."""
+    NETWORK_CLICK_SAMPLES = 48
+    """From what we send to what we would play, through a peer that sends it back; as above."""
+    MEASURED = 49
+    """1 once `Command.MEASURE` is done."""
 
 
 RUNG_COUNTERS_FROM = AudioCounter.RUNG_FADE - 1
