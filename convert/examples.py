@@ -28,9 +28,10 @@ class Examples:
         folders = [
             AudioFolder.load(files, SAMPLE_RATE_HZ, PacketLosses.shortest_clip(past)) for files in split_files(data)
         ]
-        self._training = PacketLosses(folders[0], method, past, CALIBRATION_SEED)
-        self._held_out = PacketLosses(folders[1], method, past, MEASURE_SEED, augment=False)
-        self._tuning = PacketLosses(folders[0], method, past, TUNE_SEED)
+        repeats = refiner.config.repetition
+        self._training = PacketLosses(folders[0], method, past, CALIBRATION_SEED, repetition=repeats)
+        self._held_out = PacketLosses(folders[1], method, past, MEASURE_SEED, augment=False, repetition=repeats)
+        self._tuning = PacketLosses(folders[0], method, past, TUNE_SEED, repetition=repeats)
 
     def calibration(self, count: int) -> Tensor:
         """[shape=(count, channels, 256, columns)] from training files."""
@@ -48,4 +49,4 @@ class Examples:
     @torch.no_grad()
     def _inputs(self, source: PacketLosses, indices: range) -> Tensor:
         batch = source.batch(indices)
-        return self._refiner.analyse(batch.chunk, batch.concealed)[0]
+        return self._refiner.analyse(batch.chunk, batch.concealed, batch.repetition, batch.match).seen

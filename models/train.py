@@ -105,12 +105,13 @@ def train(
             making = progress.add_task("making examples", total=experiment.examples)
             stored = StoredExamples(
                 out.parent / "examples", training_files, folder, experiment.method, batch_seed, experiment.examples,
-                lambda made: progress.advance(making, made),
+                experiment.refiner.repetition, lambda made: progress.advance(making, made),
             )  # fmt: skip
             batches = stored.batches(experiment.batch, state.step, experiment.steps, past)
             progress.remove_task(making)
         else:
-            fresh = PacketLosses(folder, experiment.method, past, batch_seed)
+            repetition = experiment.refiner.repetition
+            fresh = PacketLosses(folder, experiment.method, past, batch_seed, repetition=repetition)
             batches = fresh.batches(experiment.batch, state.step, experiment.steps)
         task = progress.add_task("training", total=experiment.steps, completed=state.step)
         for batch in batches:
@@ -247,4 +248,5 @@ def _warm_start(state: State, experiment: Experiment, path: Path) -> None:
 def _to(batch: Batch, device: torch.device) -> Batch:
     if device.type == "cpu":
         return batch
-    return Batch(*(t.pin_memory().to(device, non_blocking=True) for t in (batch.chunk, batch.concealed, batch.truth)))
+    moved = {k: None if t is None else t.pin_memory().to(device, non_blocking=True) for k, t in vars(batch).items()}
+    return Batch(**moved)

@@ -21,7 +21,7 @@ from .bin2bin.runtime import TorchRefiner
 from .data.packets import PACKET_SAMPLES
 from .experiment import Experiment
 
-__all__ = ["Validation"]
+__all__ = ["LOSSES", "Validation", "excerpts"]
 
 METRICS = ("nmse_gap_db", "mel_sc", "lsd_gap_db", "visqol")
 VISQOL_SCALE = 4.0
@@ -35,9 +35,7 @@ class Validation:
     def __init__(self, files: Sequence[Path], experiment: Experiment, clips: int, seconds: float) -> None:
         self._method = METHODS[experiment.method]
         self._metrics = tuple(name for name in metrics.installed_metrics() if name in METRICS)
-        excerpts = [e for path in files for e in _excerpts(path, seconds)]
-        chosen = np.unique(np.linspace(0, len(excerpts) - 1, min(clips, len(excerpts))).astype(int))
-        self._clips = [excerpts[i] for i in chosen]
+        self._clips = excerpts(files, clips, seconds)
         self._lost = [LOSSES.generate(c.frames // PACKET_SAMPLES, seed=1000 + i) for i, c in enumerate(self._clips)]
         self._before = self._measure(self._simulate(self._method))
 
@@ -94,6 +92,13 @@ def _write_example(result: SimulationResult, folder: Path) -> None:
         save_spectrogram_picture(result, folder / "spectrograms.png")
     except MissingError:  # no matplotlib: the audio is there all the same
         return
+
+
+def excerpts(files: Sequence[Path], count: int, seconds: float) -> list[Audio]:
+    """At most ``count`` mono excerpts of ``seconds`` (or shorter files whole), spread evenly over ``files``."""
+    found = [e for path in files for e in _excerpts(path, seconds)]
+    chosen = np.unique(np.linspace(0, len(found) - 1, min(count, len(found))).astype(int))
+    return [found[i] for i in chosen]
 
 
 def _excerpts(path: Path, seconds: float) -> list[Audio]:

@@ -11,9 +11,12 @@ __all__ = [
     "LIMIT",
     "LOG_GAIN",
     "LOUDEST_GAIN",
+    "MIX_SLOPE",
+    "MIX_START",
     "OUTPUTS",
     "PREDICT_SAMPLES",
     "QUIETEST_BIN",
+    "REPETITION_INPUTS",
     "SCALES",
     "SMALLEST",
     "is_plausible",
@@ -38,6 +41,10 @@ INPUTS = {"magnitude": 1, "relative": 3, "complex": 5}
 """What the network sees (``RefinerConfig.inputs``), and as how many channels."""
 LOG_GAIN = 1.386
 """Natural logarithm of the largest factor, 4, that the output ``gain`` puts on a magnitude."""
+REPETITION_INPUTS = 3
+"""Channels that a repetition adds: its magnitude, its phase against the prediction's, its match."""
+MIX_SLOPE, MIX_START = 4.0, -3.0
+"""The repetition's share is the sigmoid of slope x output + start: 0.05 for an output of zero."""
 OUTPUTS = ("relu", "sigmoid", "gain", "residual")
 """What the network's output means (``RefinerConfig.output``)."""
 LOUDEST_GAIN = 2.0

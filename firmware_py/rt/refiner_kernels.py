@@ -19,9 +19,11 @@ __all__ = [
     "levels",
     "magnitude_input",
     "mean_columns",
+    "mix_repetition",
     "overlap_add",
     "relative_input",
     "remagnify",
+    "repetition_input",
     "residual_output",
 ]
 
@@ -29,6 +31,7 @@ LINEAR, SQRT, LOG = range(len(refinement.SCALES))
 RELU, SIGMOID, GAIN, _ = range(len(refinement.OUTPUTS))
 LIMIT = np.float32(refinement.LIMIT)
 LOG_GAIN = np.float32(refinement.LOG_GAIN)
+MIX_SLOPE, MIX_START = np.float32(refinement.MIX_SLOPE), np.float32(refinement.MIX_START)
 SMALLEST = np.float32(refinement.SMALLEST)
 QUIETEST_BIN = np.float32(refinement.QUIETEST_BIN)
 
@@ -93,14 +96,14 @@ def _store(out, k, c, channel, value, factor, quantised):  # type: ignore[no-unt
 
 
 @njit(cache=True, nogil=True)
-def relative_input(real, imaginary, level, loudest, mask, factors, quantised, out):  # type: ignore[no-untyped-def]
-    """Logarithm of the magnitude, concealed share, level of the last columns; before them complex parts if there are 5.
+def relative_input(real, imaginary, level, loudest, mask, first, factors, quantised, out):  # type: ignore[no-untyped-def]
+    """Logarithm of the magnitude, concealed share, level of the last columns, from channel ``first`` on.
 
-    As `Refiner.network_input`. ``factors`` [shape=(channels,)] turn values into codes; ``out`` is int8 if
-    ``quantised``, else float32.
+    As `Refiner.network_input`: with ``first`` 2, real and imaginary parts come before. ``factors`` [shape=(channels,)]
+    turn values into codes; ``out`` is int8 if ``quantised``, else float32.
     """
-    bins, columns, channels = out.shape
-    first, before = channels - 3, level.shape[1] - columns
+    bins, columns, _ = out.shape
+    before = level.shape[1] - columns
     for k in range(bins):
         for j in range(columns):
             c = before + j
@@ -114,6 +117,37 @@ def relative_input(real, imaginary, level, loudest, mask, factors, quantised, ou
             _store(out, k, j, first, magnitude, factors[first], quantised)
             _store(out, k, j, first + 1, mask[c], factors[first + 1], quantised)
             _store(out, k, j, first + 2, loudness, factors[first + 2], quantised)
+
+
+@njit(cache=True, nogil=True)
+def repetition_input(real, imaginary, other_real, other_imaginary, level, match, first, factors, quantised, out):  # type: ignore[no-untyped-def]
+    """The repetition's magnitude, its phase against the prediction's, its match (`Refiner._repetition_input`)."""
+    bins, columns, _ = out.shape
+    before = level.shape[1] - columns
+    for k in range(bins):
+        for j in range(columns):
+            c = before + j
+            unit = np.float32(1.0) / level[k, c]
+            a_re, a_im = real[k, c] * unit, imaginary[k, c] * unit
+            b_re, b_im = other_real[k, c] * unit, other_imaginary[k, c] * unit
+            a, b = np.sqrt(a_re * a_re + a_im * a_im), np.sqrt(b_re * b_re + b_im * b_im)
+            cosine = (a_re * b_re + a_im * b_im) / (a * b + np.float32(1e-4))
+            _store(out, k, j, first, np.log10(min(b, LIMIT) + np.float32(0.01)), factors[first], quantised)
+            _store(out, k, j, first + 1, cosine, factors[first + 1], quantised)
+            _store(out, k, j, first + 2, match, factors[first + 2], quantised)
+
+
+@njit(cache=True, nogil=True)
+def mix_repetition(network, other_real, other_imaginary, real, imaginary):  # type: ignore[no-untyped-def]
+    """Move the spectrum's last columns towards the repetition, in place, as far as the network's channel 1 says."""
+    bins, columns, _ = network.shape
+    first = real.shape[1] - columns
+    for k in range(bins):
+        for j in range(columns):
+            c = first + j
+            share = np.float32(1.0) / (np.float32(1.0) + np.exp(-(MIX_SLOPE * network[k, j, 1] + MIX_START)))
+            real[k, c] += share * (other_real[k, c] - real[k, c])
+            imaginary[k, c] += share * (other_imaginary[k, c] - imaginary[k, c])
 
 
 @njit(cache=True, nogil=True)

@@ -13,7 +13,8 @@ from ..errors import InputError
 from . import refiner_kernels as kernels
 from .fourier import fft_columns, merge_spectra, split_spectra, twiddles
 from .interpreter import load_interpreter
-from .refinement import BINS, FFT_SAMPLES, OUTPUTS, PREDICT_SAMPLES, SCALES, is_plausible
+from .refinement import BINS, FFT_SAMPLES, INPUTS, OUTPUTS, PREDICT_SAMPLES, SCALES, is_plausible
+from .repetition import HISTORY_SAMPLES, Repetition
 from .spec import StreamSpec
 from .timing import Rung
 
@@ -51,7 +52,9 @@ class TfliteRefiner:
         self._hop, self._columns = int(refiner["hop"]), int(refiner["columns"])
         self._touched = (PREDICT_SAMPLES - 1) // self._hop + 1
         self._chunk_samples = (self._columns - 1) * self._hop + FFT_SAMPLES
-        self.context_samples = self._chunk_samples - PREDICT_SAMPLES
+        self._past = self._chunk_samples - PREDICT_SAMPLES
+        self._repetition = Repetition() if refiner["repetition"] else None
+        self.context_samples = self._past if self._repetition is None else HISTORY_SAMPLES
 
     def prepare(self, spec: StreamSpec, predict_samples: int) -> None:
         """Allocate every buffer, compile every kernel and run once."""
@@ -69,6 +72,7 @@ class TfliteRefiner:
         self._output_scales = (codes * np.array(self._settings["output_scale"])).astype(np.float32)
         self._fine = int(self._settings["fine"])
         self._relative = refiner["inputs"] != "magnitude"
+        self._complex_channels = 2 if refiner["inputs"] == "complex" else 0
         self._residual = refiner["output"] == "residual"
         self._scale = SCALES.index(refiner["scale"])
         self._kind = OUTPUTS.index(refiner["output"])
@@ -84,6 +88,11 @@ class TfliteRefiner:
         self._backward = np.zeros((4, FFT_SAMPLES, touched // 2), np.float32)
         self._real = np.zeros((BINS + 1, columns), np.float32)
         self._imaginary = np.zeros((BINS + 1, columns), np.float32)
+        self._found = np.zeros(self._chunk_samples, np.float32)
+        self._other_real = np.zeros((BINS + 1, columns), np.float32)
+        self._other_imaginary = np.zeros((BINS + 1, columns), np.float32)
+        if self._repetition is not None:
+            self._repetition.prepare(self._past)
         self._level = np.zeros((BINS, columns), np.float32)
         self._loudest = np.zeros(columns, np.float32)
         self._mask = np.zeros(columns, np.float32)
@@ -103,39 +112,60 @@ class TfliteRefiner:
         out: NDArray[np.float32],
     ) -> bool:
         """See the protocol. Samples after the 1024th of ``out`` are the prediction's."""
-        past = self.context_samples
-        self._chunk[:past] = context
+        past = self._past
+        self._chunk[:past] = context[-past:]
         self._chunk[past:] = prediction[:PREDICT_SAMPLES]
-        self._concealed[:past] = concealed
+        self._concealed[:past] = concealed[-past:]
         peak = max(self._chunk.max(), -self._chunk.min(), np.float32(1e-6))
-        self._analyse(np.float32(1.0) / peak)
+        self._analyse(np.float32(1.0) / peak, context)
         self._run()
         if self._residual:
             kernels.residual_output(self._network, self._level, self._real, self._imaginary)
         else:
+            if self._repetition is not None:
+                kernels.mix_repetition(
+                    self._network, self._other_real, self._other_imaginary, self._real, self._imaginary
+                )
             kernels.remagnify(self._network, self._scale, self._kind, self._real, self._imaginary)
         self._synthesise(peak, prediction[:PREDICT_SAMPLES])
         np.copyto(out, prediction)
         out[:PREDICT_SAMPLES] = self._refined
         return bool(is_plausible(self._refined, context, prediction))
 
-    def _analyse(self, gain: np.float32) -> None:
+    def _analyse(self, gain: np.float32, history: NDArray[np.float32]) -> None:
         """The spectrum of ``gain`` times the chunk, and what the network sees of it."""
-        real, imaginary, real_out, imaginary_out = self._forward
-        kernels.frame_pairs(self._chunk, gain, self._window, self._hop, real, imaginary)
-        fft_columns(real, imaginary, self._roots, real_out, imaginary_out)
-        split_spectra(real_out, imaginary_out, self._real, self._imaginary)
+        self._transform(self._chunk, gain, self._real, self._imaginary)
         if self._relative:
             kernels.levels(self._real, self._imaginary, self._touched, self._loudest, self._level)
             kernels.mean_columns(self._concealed, FFT_SAMPLES, self._hop, self._mask)
             kernels.relative_input(
-                self._real, self._imaginary, self._level, self._loudest, self._mask,
+                self._real, self._imaginary, self._level, self._loudest, self._mask, self._complex_channels,
                 self._input_factors, self._quantised, self._fed,
             )  # fmt: skip
+            if self._repetition is not None:
+                match = np.float32(self._repetition.find(history, self._found))
+                self._transform(self._found, gain, self._other_real, self._other_imaginary)
+                kernels.repetition_input(
+                    self._real, self._imaginary, self._other_real, self._other_imaginary, self._level, match,
+                    self._complex_channels + INPUTS["relative"], self._input_factors, self._quantised, self._fed,
+                )  # fmt: skip
         else:
             kernels.magnitude_input(
                 self._real, self._imaginary, self._scale, self._input_factors, self._quantised, self._fed
             )
+
+    def _transform(
+        self,
+        samples: NDArray[np.float32],
+        gain: np.float32,
+        into_real: NDArray[np.float32],
+        into_imaginary: NDArray[np.float32],
+    ) -> None:
+        """The spectrum of ``gain`` times ``samples`` [shape=(chunk,)]."""
+        real, imaginary, real_out, imaginary_out = self._forward
+        kernels.frame_pairs(samples, gain, self._window, self._hop, real, imaginary)
+        fft_columns(real, imaginary, self._roots, real_out, imaginary_out)
+        split_spectra(real_out, imaginary_out, into_real, into_imaginary)
 
     def _run(self) -> None:
         """The network. Its tensors may be looked at only between runs: the views go at once."""

@@ -58,7 +58,9 @@ class Objective(nn.Module):
     def views(self, refiner: Refiner, batch: Batch) -> Views:
         """Run the refiner on ``batch``."""
         columns = refiner.spectrum.touched if self.gap else refiner.spectrum.columns
-        refined, before, peak = refiner.refine_spectrum(batch.chunk, batch.concealed, columns)
+        refined, before, peak = refiner.refine_spectrum(
+            batch.chunk, batch.concealed, batch.repetition, batch.match, columns
+        )
         waveform = refiner.waveform(batch.chunk, refined, peak)
         if self.gap:
             past = batch.chunk[:, -PREDICT_SAMPLES - BEFORE : -PREDICT_SAMPLES]

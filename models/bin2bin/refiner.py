@@ -5,11 +5,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ...firmware_py.rt.refinement import BINS, INPUTS, LIMIT, LOG_GAIN, OUTPUTS, PREDICT_SAMPLES, SCALES, SMALLEST
+from ...firmware_py.rt.refinement import (
+    BINS,
+    INPUTS,
+    LIMIT,
+    LOG_GAIN,
+    MIX_SLOPE,
+    MIX_START,
+    OUTPUTS,
+    PREDICT_SAMPLES,
+    REPETITION_INPUTS,
+    SCALES,
+    SMALLEST,
+)
 from .generator import Generator
 from .spectrum import Spectrum
 
-__all__ = ["Refiner", "RefinerConfig"]
+__all__ = ["Analysis", "Refiner", "RefinerConfig"]
 
 
 @dataclass(frozen=True)
@@ -35,9 +47,28 @@ class RefinerConfig:
     """Width of the kernels in the blocks that do not: 1, or 4 as in those that do."""
     separable: bool = False
     """Depthwise-separable convolutions."""
+    repetition: bool = False
+    """Whether the network also sees how the most similar past went on (`firmware_py.rt.repetition`), and mixes that in:
+    for inputs ``relative`` and output ``gain``."""
     dropout: float = 0.5
     fade_in_samples: int = 0
     """From the predictor into the refiner's output, at the start of the gap."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Chunks taken apart, peak-normalised."""
+
+    seen: Tensor
+    """What the generator sees (`Refiner.network_input`)."""
+    spectrum: Tensor
+    """Complex [shape=(batch, 257, columns)]."""
+    level: Tensor
+    """Of the bins [shape=(batch, 256, columns)]."""
+    peak: Tensor
+    """[shape=(batch, 1)]"""
+    repetition: Tensor | None
+    """Complex, as ``spectrum``."""
 
 
 class Refiner(nn.Module):
@@ -50,12 +81,14 @@ class Refiner(nn.Module):
                 raise ValueError(f"{key} is '{getattr(config, key)}': choose from {', '.join(known)}")
         if config.output == "residual" and config.inputs == "magnitude":
             raise ValueError("output 'residual' is in units of each bin's level: choose inputs 'relative' or 'complex'")
+        if config.repetition and (config.inputs, config.output) != ("relative", "gain"):
+            raise ValueError("a repetition is mixed in by a gain: choose inputs 'relative' and output 'gain'")
         self.config = config
         self.residual = config.output == "residual"
         self.spectrum = Spectrum(config.hop, config.columns)
         self.generator = Generator(
-            INPUTS[config.inputs],
-            4 if self.residual else 1,
+            INPUTS[config.inputs] + (REPETITION_INPUTS if config.repetition else 0),
+            4 if self.residual else 2 if config.repetition else 1,
             BINS,
             config.columns,
             config.widths,
@@ -69,39 +102,66 @@ class Refiner(nn.Module):
         fade = 0.5 - 0.5 * torch.cos(torch.pi * (torch.arange(length) + 0.5) / max(1, length))
         self.register_buffer("fade_in", torch.cat((fade, torch.ones(PREDICT_SAMPLES - length))), persistent=False)
 
-    def forward(self, chunk: Tensor, concealed: Tensor) -> Tensor:
+    def forward(
+        self, chunk: Tensor, concealed: Tensor, repetition: Tensor | None = None, match: Tensor | None = None
+    ) -> Tensor:
         """Refine the last 1024 samples of each chunk.
 
         Parameters
         ----------
         chunk : float32 [shape=(batch, chunk_samples)], past and prediction, full scale 1
         concealed : float32 [shape=(batch, chunk_samples)], 1 where a sample is no received one, else 0
+        repetition, match : float32 [shape=(batch, chunk_samples)] and [shape=(batch,)], as `Repetition.find` gives
+            them; for a configuration with ``repetition``
 
         Returns
         -------
         float32 [shape=(batch, 1024)]
         """
-        refined, _, peak = self.refine_spectrum(chunk, concealed, self.spectrum.touched)
+        refined, _, peak = self.refine_spectrum(chunk, concealed, repetition, match, self.spectrum.touched)
         return self.waveform(chunk, refined, peak)
 
-    def refine_spectrum(self, chunk: Tensor, concealed: Tensor, columns: int) -> tuple[Tensor, Tensor, Tensor]:
+    def refine_spectrum(
+        self, chunk: Tensor, concealed: Tensor, repetition: Tensor | None, match: Tensor | None, columns: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The last ``columns`` columns after and before refinement (complex, peak-normalised), and the peak."""
-        seen, spectrum, level, peak = self.analyse(chunk, concealed)
-        out = self.generator(seen)[..., -columns:].float()
-        before = spectrum[..., -columns:]
-        bins = self._residual(before, level, out) if self.residual else self._remagnify(before, out[:, 0])
-        return torch.cat((bins, before[:, BINS:]), dim=1), before, peak
+        parts = self.analyse(chunk, concealed, repetition, match)
+        out = self.generator(parts.seen)[..., -columns:].float()
+        before = parts.spectrum[..., -columns:]
+        if self.residual:
+            bins = self._residual(before, parts.level, out)
+        else:
+            base = before
+            if parts.repetition is not None:
+                share = torch.sigmoid(MIX_SLOPE * out[:, 1] + MIX_START)
+                bins = before[:, :BINS]
+                base = bins + share * (parts.repetition[:, :BINS, -columns:] - bins)
+            bins = self._remagnify(base, out[:, 0])
+        return torch.cat((bins, before[:, BINS:]), dim=1), before, parts.peak
 
-    def analyse(self, chunk: Tensor, concealed: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """What the generator sees (`network_input`) of chunks [shape as in `forward`], and what that was made of.
-
-        Also: the complex spectrum of the peak-normalised chunk [shape=(batch, 257, columns)], the level of its bins
-        [shape=(batch, 256, columns)] and the peak [shape=(batch, 1)].
-        """
+    def analyse(
+        self, chunk: Tensor, concealed: Tensor, repetition: Tensor | None = None, match: Tensor | None = None
+    ) -> Analysis:
+        """Take chunks apart [shapes as in `forward`]."""
         peak = chunk.abs().amax(dim=-1, keepdim=True).clamp_min(1e-6)
         spectrum = self.spectrum(chunk / peak)
         level = self.spectrum.level(spectrum[:, :BINS])
-        return self.network_input(spectrum, level, concealed), spectrum, level, peak
+        if not self.config.repetition:
+            return Analysis(self.network_input(spectrum, level, concealed), spectrum, level, peak, None)
+        if repetition is None or match is None:
+            raise ValueError("this refiner needs the repetition and how well it matches")
+        other = self.spectrum(repetition / peak)
+        seen = self.network_input(spectrum, level, concealed)
+        more = self._repetition_input(spectrum[:, :BINS], other[:, :BINS], level, match)
+        return Analysis(torch.cat((seen, more), dim=1), spectrum, level, peak, other)
+
+    @staticmethod
+    def _repetition_input(bins: Tensor, other: Tensor, level: Tensor, match: Tensor) -> Tensor:
+        """Logarithm of the repetition's magnitude, cosine of its phase to the chunk's, match, each column, each bin."""
+        a, b = bins / level, other / level
+        magnitude = (b.abs().clamp_max(LIMIT) + 0.01).log10()
+        cosine = (a.real * b.real + a.imag * b.imag) / (a.abs() * b.abs() + 1e-4)
+        return torch.stack((magnitude, cosine, match[:, None, None].expand_as(level)), dim=1)
 
     def waveform(self, chunk: Tensor, refined: Tensor, peak: Tensor) -> Tensor:
         """Back to samples: the refined spectrum's last 1024, faded in from the prediction."""

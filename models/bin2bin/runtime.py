@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ...firmware_py.atomic import atomic_path
 from ...firmware_py.errors import InputError
 from ...firmware_py.rt.refinement import PREDICT_SAMPLES, is_plausible
+from ...firmware_py.rt.repetition import HISTORY_SAMPLES, Repetition
 from ...firmware_py.rt.spec import StreamSpec
 from ...firmware_py.rt.timing import Rung
 from .refiner import Refiner, RefinerConfig
@@ -68,13 +69,18 @@ class TorchRefiner:
     def __init__(self, network: Refiner, rung: Rung) -> None:
         self.rung = rung
         self._network = network
-        self.context_samples = network.spectrum.past_samples
+        self._repetition = Repetition() if network.config.repetition else None
+        self._past = network.spectrum.past_samples
+        self.context_samples = self._past if self._repetition is None else HISTORY_SAMPLES
 
     def prepare(self, spec: StreamSpec, predict_samples: int) -> None:
         """Allocate and run once. The network learned at 44.1 kHz; other rates run as well."""
         del spec
         self._chunk = torch.zeros(1, self._network.spectrum.chunk_samples)
         self._concealed = torch.ones_like(self._chunk)
+        self._found = torch.zeros_like(self._chunk)
+        if self._repetition is not None:
+            self._repetition.prepare(self._past)
         zeros = np.zeros(max(self.context_samples, predict_samples), np.float32)
         context = zeros[: self.context_samples]
         self.refine(context, context, zeros[:predict_samples], np.empty(predict_samples, np.float32))
@@ -87,12 +93,13 @@ class TorchRefiner:
         out: NDArray[np.float32],
     ) -> bool:
         """See the protocol. Samples after the 1024th of ``out`` are the prediction's."""
-        past = self.context_samples
-        self._chunk[0, :past] = torch.from_numpy(context)
+        past = self._past
+        self._chunk[0, :past] = torch.from_numpy(context[-past:])
         self._chunk[0, past:] = torch.from_numpy(prediction[:PREDICT_SAMPLES])
-        self._concealed[0, :past] = torch.from_numpy(concealed)
+        self._concealed[0, :past] = torch.from_numpy(concealed[-past:])
+        match = 0.0 if self._repetition is None else self._repetition.find(context, self._found[0].numpy())
         with torch.inference_mode():
-            refined = self._network(self._chunk, self._concealed)[0].numpy()
+            refined = self._network(self._chunk, self._concealed, self._found, torch.tensor([match]))[0].numpy()
         out[:] = prediction
         out[:PREDICT_SAMPLES] = refined
         return bool(is_plausible(refined, context, prediction))

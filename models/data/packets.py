@@ -12,10 +12,11 @@ from torch import Tensor
 
 from ...firmware_py.methods import METHODS
 from ...firmware_py.rt.refinement import PREDICT_SAMPLES
+from ...firmware_py.rt.repetition import HISTORY_SAMPLES, Repetition
 from ...firmware_py.rt.spec import StreamSpec
 from .folder import AudioFolder
 
-__all__ = ["Batch", "PacketLosses"]
+__all__ = ["Batch", "Example", "PacketLosses"]
 
 PACKET_SAMPLES = 512
 HISTORY_PACKETS = 12
@@ -36,6 +37,21 @@ class Batch:
     """[batch, past + 1024]: 1 where a sample was not received."""
     truth: Tensor
     """[batch, 1024]: what was sent in place of the prediction; its first 512 samples are the gap."""
+    repetition: Tensor | None = None
+    """[batch, past + 1024]: the most similar past and how it went on (`Repetition.find`), if asked for."""
+    match: Tensor | None = None
+    """[batch]: how similar, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example; fields as in `Batch`, without the batch."""
+
+    chunk: NDArray[np.float32]
+    concealed: NDArray[np.float32]
+    truth: NDArray[np.float32]
+    repetition: NDArray[np.float32]
+    match: float
 
 
 class PacketLosses:
@@ -51,13 +67,28 @@ class PacketLosses:
     past_samples : int, how much past a chunk holds
     seed : int
     augment : bool, gain, polarity, speed (0.8 to 1.25, which shifts the pitch) and mixing of two clips
+    repetition : bool, also look for the most similar past in up to 6 s before the gap
     """
 
-    def __init__(self, folder: AudioFolder, method: str, past_samples: int, seed: int, augment: bool = True) -> None:
+    def __init__(
+        self,
+        folder: AudioFolder,
+        method: str,
+        past_samples: int,
+        seed: int,
+        augment: bool = True,
+        repetition: bool = False,
+    ) -> None:
         self._folder, self._past, self._seed, self._augment = folder, past_samples, seed, augment
         self._predictor = METHODS[method].predictor()
         self._predictor.prepare(StreamSpec(folder.sample_rate_hz, PACKET_SAMPLES), PREDICT_SAMPLES)
-        self._lead_packets = -(-max(self._predictor.context_samples, past_samples) // PACKET_SAMPLES)
+        self._repetition = Repetition() if repetition else None
+        context = max(self._predictor.context_samples, past_samples)
+        self._least_samples = (-(-context // PACKET_SAMPLES) + HISTORY_PACKETS) * PACKET_SAMPLES + PREDICT_SAMPLES
+        if self._repetition is not None:
+            self._repetition.prepare(past_samples)
+            context = HISTORY_SAMPLES
+        self._lead_packets = -(-context // PACKET_SAMPLES)
         self._music_samples = (self._lead_packets + HISTORY_PACKETS) * PACKET_SAMPLES + PREDICT_SAMPLES
 
     @staticmethod
@@ -66,8 +97,8 @@ class PacketLosses:
         packets = -(-max(LONGEST_CONTEXT, past_samples) // PACKET_SAMPLES) + HISTORY_PACKETS
         return int(1.25 * (packets * PACKET_SAMPLES + PREDICT_SAMPLES)) + 8
 
-    def example(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-        """Example ``index``: chunk, concealed, truth (shapes as in `Batch`, without the batch)."""
+    def example(self, index: int) -> Example:
+        """Example ``index``."""
         rng = np.random.default_rng((self._seed, index))
         music = self._music(rng)
         start = len(music) - PREDICT_SAMPLES
@@ -83,7 +114,11 @@ class PacketLosses:
             concealed[at : at + PACKET_SAMPLES] = 1.0
         self._predictor.predict(music[start - self._predictor.context_samples : start], out)
         music[start:] = out
-        return music[start - self._past :], concealed[start - self._past :], truth
+        found, match = np.zeros(0, np.float32), 0.0
+        if self._repetition is not None:
+            found = np.zeros(self._past + PREDICT_SAMPLES, np.float32)
+            match = self._repetition.find(music[start - HISTORY_SAMPLES : start], found)
+        return Example(music[start - self._past :], concealed[start - self._past :], truth, found, match)
 
     def batches(self, batch: int, first_step: int, steps: int) -> Iterator[Batch]:
         """Batches ``first_step`` to ``steps``, made in a thread of their own a few ahead of the network."""
@@ -111,8 +146,14 @@ class PacketLosses:
 
     def batch(self, indices: range) -> Batch:
         """The examples of ``indices`` stacked."""
-        chunk, concealed, truth = (np.stack(column) for column in zip(*map(self.example, indices), strict=True))
-        return Batch(torch.from_numpy(chunk), torch.from_numpy(concealed), torch.from_numpy(truth))
+        examples = [self.example(index) for index in indices]
+        chunk, concealed, truth, repetition = (
+            torch.from_numpy(np.stack([getattr(example, name) for example in examples]))
+            for name in ("chunk", "concealed", "truth", "repetition")
+        )
+        if self._repetition is None:
+            return Batch(chunk, concealed, truth)
+        return Batch(chunk, concealed, truth, repetition, torch.tensor([example.match for example in examples]))
 
     def _losses(self, rng: np.random.Generator) -> NDArray[np.bool_]:
         """Losses among the packets before the gap: an own burst that runs into it, and earlier ones."""
@@ -139,14 +180,15 @@ class PacketLosses:
 
     def _excerpt(self, rng: np.random.Generator) -> NDArray[np.float32]:
         clip = self._folder.clips[rng.choice(len(self._folder.clips), p=self._folder.weights)]
-        speed = 1.25 ** rng.uniform(-1, 1) if self._augment and rng.random() < 0.5 else 1.0
-        wanted = self._music_samples
-        span = min(int(np.ceil(wanted * speed)) + 4, len(clip))
-        start = rng.integers(0, len(clip) - span + 1)
-        excerpt = clip[start : start + span]
-        if speed == 1.0:
-            return excerpt[:wanted].copy()
-        return _at_speed(excerpt, speed, wanted)
+        share = 0.5 if self._repetition is None else 0.25  # 6 s take a while
+        speed = 1.25 ** rng.uniform(-1, 1) if self._augment and rng.random() < share else 1.0
+        least, most = (int(np.ceil(n * speed)) + 4 for n in (self._least_samples, self._music_samples))
+        end = int(rng.integers(min(least, len(clip)), len(clip) + 1))
+        excerpt = clip[max(0, end - most) : end]
+        if speed != 1.0:
+            excerpt = _at_speed(excerpt, speed, min(self._music_samples, int((len(excerpt) - 4) / speed)))
+        excerpt = excerpt[-self._music_samples :]
+        return np.concatenate((np.zeros(self._music_samples - len(excerpt), np.float32), excerpt))
 
 
 def _at_speed(samples: NDArray[np.float32], speed: float, wanted: int) -> NDArray[np.float32]:

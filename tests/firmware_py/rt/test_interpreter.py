@@ -57,7 +57,8 @@ def test_tflite_runtime_gives_the_same(tmp_path):
     install = [python, "-m", "pip", "install", "-q", "tflite-runtime==2.14.0", "numpy<2"]
     subprocess.run(install, check=True, timeout=500)
     torch.manual_seed(0)
-    refiner = Refiner(RefinerConfig((8,) * 7, hop=64, columns=64, inputs="complex", output="residual", dropout=0.0)).eval()
+    config = RefinerConfig((8,) * 7, hop=64, columns=64, inputs="complex", output="residual", dropout=0.0)
+    refiner = Refiner(config).eval()
     torch.nn.init.normal_(refiner.generator.last.weight, std=0.1)
     seen = torch.randn(8, 5, 256, 64)
     expected = {}

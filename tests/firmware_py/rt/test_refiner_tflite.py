@@ -35,6 +35,9 @@ VARIANTS = {
     "ours": RefinerConfig(
         (4,) * 7, inputs="relative", output="gain", time_halvings=3, fade_in_samples=32, **SHORT | {"columns": 48}
     ),
+    "repetition": RefinerConfig(
+        (4,) * 7, inputs="relative", output="gain", time_halvings=3, repetition=True, **SHORT | {"columns": 48}
+    ),
     "relu": RefinerConfig((4,) * 7, **SHORT),
     "sigmoid of root": RefinerConfig((4,) * 7, scale="sqrt", output="sigmoid", **SHORT),
     "gain of log": RefinerConfig((4,) * 7, scale="log", output="gain", **SHORT),
@@ -42,7 +45,7 @@ VARIANTS = {
     "paper": RefinerConfig((4,) * 7),
 }
 if not JIT:
-    VARIANTS = {name: VARIANTS[name] for name in ("complex", "ours", "gain of log")}
+    VARIANTS = {name: VARIANTS[name] for name in ("complex", "repetition", "gain of log")}
 
 
 def network(config_):
@@ -65,7 +68,9 @@ def written(refiner, kind, path):
     if kind == "int8":
         x = np.stack([music(refiner.spectrum.chunk_samples, n) for n in range(8)])
         with torch.no_grad():
-            seen = refiner.analyse(torch.from_numpy(x), torch.zeros(x.shape))[0]
+            seen = refiner.analyse(
+                torch.from_numpy(x), torch.zeros(x.shape), torch.from_numpy(0.9 * x), torch.full((8,), 0.9)
+            ).seen
         scales = prepare(own, seen)
     write_package(path, write_tflite(graph_of(own), kind, scales), refiner.config, own)
     return path
@@ -94,7 +99,7 @@ def test_float_file_gives_what_torch_gives(variant, tmp_path):
 
 @pytest.mark.parametrize("kind", ["dynamic", "int8"])
 def test_rounded_files_stay_close(kind, tmp_path):
-    refiner = network(VARIANTS["complex"])
+    refiner = network(VARIANTS["repetition"])
     _, out, prediction = played(TfliteRefiner(written(refiner, kind, tmp_path / "f.tflite")))
     _, expected, _ = played(TorchRefiner(refiner, Rung.LITE))
     change = expected - prediction
@@ -103,14 +108,15 @@ def test_rounded_files_stay_close(kind, tmp_path):
 
 @pytest.mark.parametrize("level", [0.0, 1e-6, 5.0])
 def test_silence_and_excess_are_finite(level, tmp_path):
-    accepted, out, _ = played(TfliteRefiner(written(network(VARIANTS["complex"]), "int8", tmp_path / "f")), level=level)
+    path = written(network(VARIANTS["repetition"]), "int8", tmp_path / "f")
+    accepted, out, _ = played(TfliteRefiner(path), level=level)
     assert np.isfinite(out).all()
     if level == 0.0:
         assert not (accepted and out.any())  # the prediction, silence, stands
 
 
 def test_nothing_is_left_over_from_call_to_call(tmp_path):
-    refiner = TfliteRefiner(written(network(VARIANTS["complex"]), "int8", tmp_path / "f"))
+    refiner = TfliteRefiner(written(network(VARIANTS["repetition"]), "int8", tmp_path / "f"))
     _, first, _ = played(refiner, seed=4)
     context, concealed = (np.zeros(refiner.context_samples, np.float32) for _ in range(2))
     refiner.refine(context, concealed, music(AHEAD, 9), np.zeros(AHEAD, np.float32))
@@ -123,7 +129,7 @@ def test_nothing_is_left_over_from_call_to_call(tmp_path):
 
 @pytest.mark.skipif(not JIT, reason="uncompiled kernels allocate")
 def test_nothing_is_allocated_once_prepared(tmp_path):
-    refiner = TfliteRefiner(written(network(VARIANTS["complex"]), "int8", tmp_path / "f"))
+    refiner = TfliteRefiner(written(network(VARIANTS["repetition"]), "int8", tmp_path / "f"))
     refiner.prepare(SPEC, AHEAD)
     x = music(refiner.context_samples + AHEAD)
     context, prediction, out = x[: refiner.context_samples], x[refiner.context_samples :], np.zeros(AHEAD, np.float32)
@@ -156,7 +162,7 @@ def test_what_is_no_refiner_is_an_error(contents, tmp_path):
 
 
 def test_threads_change_nothing(tmp_path):
-    path = written(network(VARIANTS["complex"]), "int8", tmp_path / "f")
+    path = written(network(VARIANTS["repetition"]), "int8", tmp_path / "f")
     one, two = (played(TfliteRefiner(path, threads=threads))[1] for threads in (1, 2))
     assert one.tobytes() == two.tobytes()
 

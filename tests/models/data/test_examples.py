@@ -24,16 +24,14 @@ def audio() -> tuple[list[Path], AudioFolder]:
 @pytest.fixture(scope="module")
 def stored(audio: tuple[list[Path], AudioFolder], tmp_path_factory: pytest.TempPathFactory) -> StoredExamples:
     made: list[int] = []
-    result = StoredExamples(tmp_path_factory.mktemp("store"), *audio, "lpc", SEED, COUNT, made.append)
+    result = StoredExamples(tmp_path_factory.mktemp("store"), *audio, "lpc", SEED, COUNT, progress=made.append)
     assert sum(made) == COUNT
     return result
 
 
-def test_once_through_gives_every_example_once(
-    stored: StoredExamples, audio: tuple[list[Path], AudioFolder]
-) -> None:
+def test_once_through_gives_every_example_once(stored: StoredExamples, audio: tuple[list[Path], AudioFolder]) -> None:
     fresh = PacketLosses(audio[1], "lpc", PAST_SAMPLES, SEED)
-    expected = {fresh.example(i)[2].tobytes(): fresh.example(i)[0] for i in range(COUNT)}
+    expected = {fresh.example(i).truth.tobytes(): fresh.example(i).chunk for i in range(COUNT)}
     batches = list(stored.batches(1, 0, COUNT, PAST))
     assert {b.truth[0].numpy().tobytes() for b in batches} == set(expected)
     for b in batches:
@@ -51,6 +49,6 @@ def test_resumed_in_the_middle_gives_the_same(stored: StoredExamples) -> None:
 def test_the_file_is_made_once(audio: tuple[list[Path], AudioFolder], tmp_path: Path) -> None:
     made: list[int] = []
     for _ in range(2):
-        StoredExamples(tmp_path, *audio, "lpc-paper", SEED, COUNT, made.append)
+        StoredExamples(tmp_path, *audio, "lpc-paper", SEED, COUNT, progress=made.append)
     assert sum(made) == COUNT
     assert len(list(tmp_path.iterdir())) == 1
