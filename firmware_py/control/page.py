@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..errors import MissingError, RunError
+from ..errors import InputError, MissingError, RunError
 from .config import StatusConfig
 from .status_collector import StatusCollector
 
@@ -38,8 +38,8 @@ class StatusPage:
     """Serves the page from a thread of its own while the block runs; a context manager.
 
     ``/`` is the page, ``/events`` its stream of server-sent events, ``/status.json`` one snapshot, ``/metrics`` for
-    Prometheus. All of them want the token: once as ``?token=``, which sets a cookie and leaves the address without it,
-    or in each request as ``Authorization: Bearer``.
+    Prometheus; ``/tightness`` takes ``{"tightness": 0.5}`` by POST. All of them want the token: once as ``?token=``,
+    which sets a cookie and leaves the address without it, or in each request as ``Authorization: Bearer``.
 
     Parameters
     ----------
@@ -138,6 +138,7 @@ class _Site:
         app.router.add_get("/events", self._serve_events)
         app.router.add_get("/status.json", self._serve_status)
         app.router.add_get("/metrics", self._serve_metrics)
+        app.router.add_post("/tightness", self._take_tightness)
         return app
 
     async def sample_until_closing(self) -> None:
@@ -208,6 +209,17 @@ class _Site:
         return web.Response(
             body=metrics_text(self._collector.snapshot()), headers={"Content-Type": METRICS_CONTENT_TYPE}
         )
+
+    async def _take_tightness(self, request: web.Request) -> web.Response:
+        if request.content_type != "application/json":  # a form of another site could send anything else
+            return web.Response(status=415, text="send application/json\n")
+        try:
+            self._collector.set_tightness(float((await request.json())["tightness"]))
+        except (ValueError, KeyError, TypeError):
+            return web.Response(status=400, text='send {"tightness": 0.5}\n')
+        except InputError as error:
+            return web.Response(status=400, text=f"{error}\n")
+        return web.Response(status=204)
 
     async def _serve_events(self, request: web.Request) -> web.StreamResponse:
         if self._streams >= _STREAMS_MOST:

@@ -107,12 +107,14 @@ def _gauges(snapshot: StatusSnapshot) -> Iterator[Metric]:
         "continuo_buffer_depth": ("Audio that waits to be played.", snapshot.depth_ms, 1e-3),
         "continuo_buffer_tolerance": ("Delay that the buffer allows a packet.", snapshot.tolerance_ms, 1e-3),
         "continuo_round_trip": ("Round trip on the network.", snapshot.round_trip_ms, 1e-3),
-        "continuo_latency": ("Measured round trip of sound through both devices.", snapshot.latency_ms, 1e-3),
+        "continuo_latency": ("From our playback to our capture, as measured.", snapshot.latency_ms, 1e-3),
         "continuo_peer_jitter": ("Jitter of our packets at the peer.", snapshot.peer_jitter_ms, 1e-3),
     }
     for name, (text, value, unit) in seconds.items():
         if value is not None:
             yield GaugeMetricFamily(f"{name}_seconds", text, value * unit)
+    if snapshot.tightness is not None:
+        yield GaugeMetricFamily("continuo_tightness_ratio", "0 safe to 1 tight.", snapshot.tightness)
     yield GaugeMetricFamily("continuo_clock_drift_ratio", "Peer's clock against ours.", snapshot.drift_ppm * 1e-6)
     levels = GaugeMetricFamily("continuo_peak_ratio", "Highest peak of the last moments.", labels=["side"])
     for side, level in snapshot.levels_dbfs.items():

@@ -49,14 +49,17 @@ class SessionFacts:
     wire: str
     peer: str
     """Host and port, or that it is whoever calls."""
+    tightness: float | None = None
+    """As configured; None: the buffer is fixed."""
 
     @classmethod
     def of(cls, config: BoxConfig) -> Self:
-        stream, net = config.stream, config.net
+        stream, net, playout = config.stream, config.net, config.playout
         return cls(
             net.name, stream.sample_rate_hz, stream.packet_samples, stream.channels, config.conceal.method,
             net.wire if not (net.wire == "rtp" and not net.insecure) else "rtp, encrypted",
             f"{net.peer_host}:{net.peer_port}" if net.peer_host else "whoever calls",
+            playout.tightness if playout.fixed_packets < 0 else None,
         )  # fmt: skip
 
 
@@ -89,11 +92,13 @@ class StatusSnapshot:
     """What waits to be played now ..."""
     tolerance_ms: float
     """... and the delay that the buffer now allows a packet."""
+    tightness: float | None
+    """As it was set last; None: the buffer is fixed."""
     drift_ppm: float
     """Clock of the peer against ours, positive: it is faster."""
     round_trip_ms: float | None
     latency_ms: float | None
-    """Round trip of sound through both devices, if it was measured."""
+    """From our playback to our capture, if it was measured."""
     peer_jitter_ms: float | None
     lost_by_peer: int | None
     """Of our packets, as the peer reports."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ..net.counters import NetCounter
 from ..rt.counters import AudioCounter
 from ..rt.timing import Cause
@@ -44,7 +45,7 @@ class StatusCollector:
     session
         What does not change.
     audio, net
-        The shared counters, `AudioCounter` and `NetCounter`; only read.
+        The shared counters, `AudioCounter` and `NetCounter`; read, and written by `set_tightness` alone.
     notes
         Asked for each snapshot for something to add to its advice; "": nothing.
     clock_ns
@@ -93,6 +94,17 @@ class StatusCollector:
         """Look at levels and counters; call it some ten times a second or more, or peaks between are not seen."""
         with self._lock:
             self._sample(self._clock_ns())
+
+    def set_tightness(self, tightness: float) -> None:
+        """Let the playout wait longer (towards 0) or less long (towards 1), at once and until the box ends.
+
+        InputError when it is not from 0 to 1, or the buffer is fixed.
+        """
+        if self._session.tightness is None:
+            raise InputError("the buffer is fixed: set playout.fixed_packets = -1 to let it follow the network")
+        if not 0 <= tightness <= 1:
+            raise InputError(f"tightness is {tightness}: choose from 0 to 1")
+        self._audio[AudioCounter.TIGHTNESS_MILLIONTHS] = round(1e6 * tightness)
 
     def snapshot(self) -> StatusSnapshot:
         """What the box is doing now."""
@@ -149,6 +161,7 @@ class StatusCollector:
             },
             depth_ms=self._in_ms(audio[AudioCounter.DEPTH_SAMPLES_NOW]),
             tolerance_ms=self._in_ms(audio[AudioCounter.TOLERANCE_SAMPLES]),
+            tightness=self._tightness(int(audio[AudioCounter.TIGHTNESS_MILLIONTHS])),
             drift_ppm=round(int(audio[AudioCounter.DRIFT_PPB]) / 1000, 3),
             round_trip_ms=_known_ms(net[NetCounter.ROUND_TRIP_NS]),
             latency_ms=self._in_ms(click) if click else None,
@@ -162,6 +175,10 @@ class StatusCollector:
 
     def _cause_counts(self) -> dict[str, int]:
         return {cause.name.lower(): int(self._causes[cause]) for cause in Cause if cause != Cause.NONE}
+
+    def _tightness(self, set_millionths: int) -> float | None:
+        configured = self._session.tightness
+        return configured if configured is None or set_millionths < 0 else set_millionths / 1e6
 
     def _history(self) -> dict[str, list[float]]:
         columns = zip(*self._seconds, strict=True) if self._seconds else ([] for _ in range(4))

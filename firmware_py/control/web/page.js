@@ -121,6 +121,22 @@ function showLevel(side, level) {
   say(byId(`${side}-figure`), figure);
 }
 
+let tightnessSetAt = -Infinity;
+
+function showTightness(tightness) {
+  byId("tightness-card").hidden = tightness === null;
+  const slider = byId("tightness");
+  if (tightness === null || performance.now() - tightnessSetAt < 1500) return; // do not pull it from the hand
+  slider.value = tightness;
+  slider.setAttribute("aria-valuetext", `${Math.round(100 * tightness)} % tight`);
+}
+
+function setTightness(event) {
+  tightnessSetAt = performance.now();
+  const body = JSON.stringify({ tightness: Number(event.target.value) });
+  fetch("/tightness", { method: "POST", headers: { "Content-Type": "application/json" }, body }).catch(() => {});
+}
+
 function svg(tag, className) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   if (className) element.setAttribute("class", className);
@@ -274,6 +290,7 @@ function show(status) {
   showValues(status);
   showLevel("capture", status.levels_dbfs.capture);
   showLevel("playback", status.levels_dbfs.playback);
+  showTightness(status.tightness);
   showHistory(status.history);
   showRungs(status.rungs);
   showCauses(status.causes);
@@ -295,4 +312,5 @@ function listen() {
   };
 }
 
+byId("tightness").addEventListener("input", setTightness);
 listen();

@@ -25,10 +25,11 @@ class Box:
 
     def __init__(self):
         self.audio, self.net = new_audio_counters(), new_counters()
+        self.audio[AudioCounter.TIGHTNESS_MILLIONTHS] = -1
         self.ahead_ns = 0
         self.beats = False
         self.note = ""
-        facts = SessionFacts("studio b", 48_000, 128, 2, "lpc", "rtp, encrypted", "studio-a.example:4464")
+        facts = SessionFacts("studio b", 48_000, 128, 2, "lpc", "rtp, encrypted", "studio-a.example:4464", 0.5)
         self.collector = StatusCollector(facts, self.audio, self.net, notes=[lambda: self.note], clock_ns=self.clock_ns)
 
     def clock_ns(self):

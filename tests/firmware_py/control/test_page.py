@@ -106,6 +106,30 @@ def test_the_stream_goes_on_with_the_counters(page, box):
             box.add(played=1)
 
 
+def post(page, body, content_type="application/json", headers=None):
+    connection = http.client.HTTPConnection("127.0.0.1", page.port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request(
+            "POST", "/tightness", body, {"Content-Type": content_type, **(BEARER if headers is None else {})}
+        )
+        response = connection.getresponse()
+        return response.status, response.read().decode()
+
+
+def test_the_one_control(page, box):
+    assert json.loads(get(page, "/status.json", BEARER)[2])["tightness"] == 0.5
+    assert post(page, '{"tightness": 0.8}')[0] == 204
+    assert box.audio[AudioCounter.TIGHTNESS_MILLIONTHS] == 800_000
+    assert json.loads(get(page, "/status.json", BEARER)[2])["tightness"] == 0.8
+    assert post(page, '{"tightness": 0.1}', headers={})[0] == 401
+    assert post(page, '{"tightness": 0.1}', "text/plain")[0] == 415
+    for wrong in ("", "[]", "{}", '{"tightness": "x"}', '{"tightness": null}', "{"):
+        assert post(page, wrong)[0] == 400
+    for wrong in ("1.5", "-0.1", "NaN"):
+        assert post(page, f'{{"tightness": {wrong}}}') == (400, f"tightness is {float(wrong)}: choose from 0 to 1\n")
+    assert box.audio[AudioCounter.TIGHTNESS_MILLIONTHS] == 800_000
+
+
 def event(response):
     line = response.readline().decode()
     assert line.startswith("data: ")
@@ -170,6 +194,11 @@ def test_in_a_browser(page, box, browser, tmp_path):
     assert len(browser.run("return [...document.querySelectorAll('#history rect')]")) > 15
     assert browser.run("return document.querySelectorAll('#deadline li').length") == 11
     assert browser.run("return document.getElementById('advice').hidden")
+
+    assert browser.run("return document.getElementById('tightness').value") == "0.5"
+    browser.run("const it = document.getElementById('tightness'); it.value = 0.8; it.dispatchEvent(new Event('input'))")
+    browser.wait("return document.getElementById('tightness').getAttribute('aria-valuetext') === '80 % tight'")
+    assert box.audio[AudioCounter.TIGHTNESS_MILLIONTHS] == 800_000
 
     box.add(xruns_playback=1)
     browser.wait("return document.getElementById('advice').innerText.includes('raise audio.periods')")

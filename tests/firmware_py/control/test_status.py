@@ -6,7 +6,9 @@ import pytest
 from continuo.firmware_py.control.config import load_box_config
 from continuo.firmware_py.control.deadline import DEADLINE_EDGES
 from continuo.firmware_py.control.status import SessionFacts, State, dbfs
+from continuo.firmware_py.control.status_collector import StatusCollector
 from continuo.firmware_py.control.status_line import status_line
+from continuo.firmware_py.errors import InputError
 from continuo.firmware_py.net.counters import NetCounter, PeerState
 from continuo.firmware_py.rt.counters import AudioCounter, Command
 from continuo.firmware_py.rt.timing import TIMING_DTYPE, Rung
@@ -18,7 +20,8 @@ def test_facts_of_a_configuration():
     assert (facts.peer, facts.wire, facts.channels, facts.method) == ("studio:4464", "rtp", 2, "lpc")
     overrides = {"net.key": "A" * 40}
     facts = SessionFacts.of(load_box_config(None, overrides)[0])
-    assert (facts.peer, facts.wire) == ("whoever calls", "rtp, encrypted")
+    assert (facts.peer, facts.wire, facts.tightness) == ("whoever calls", "rtp, encrypted", 0.5)
+    assert SessionFacts.of(load_box_config(None, overrides | {"playout.fixed_packets": 4})[0]).tightness is None
 
 
 def test_counts_and_shares(box):
@@ -81,6 +84,15 @@ def test_levels_hold_their_peak_for_a_moment(box):
     assert box.collector.snapshot().levels_dbfs["capture"] == -120.0
     assert dbfs(10**6) == 0
     assert dbfs(0) is None
+
+
+def test_a_fixed_buffer_has_no_tightness(box):
+    assert box.collector.snapshot().tightness == 0.5
+    facts = SessionFacts("a", 48_000, 128, 1, "lpc", "rtp", "b")
+    collector = StatusCollector(facts, box.audio, box.net)
+    assert collector.snapshot().tightness is None
+    with pytest.raises(InputError, match="the buffer is fixed"):
+        collector.set_tightness(0.5)
 
 
 @pytest.mark.parametrize(
