@@ -34,8 +34,8 @@ _HEARTBEATS = {
     "net": AudioCounter.HEARTBEAT_NET,
 }
 _RESTARTS = {"conceal": AudioCounter.RESTARTS_CONCEAL, "net": AudioCounter.RESTARTS_NET}
-_START_S = 60.0
-"""Compiling every kernel for the first time takes a small board that long."""
+_START_S = 300.0
+"""Compiling every kernel for the first time takes a small board minutes."""
 _STUCK_S = 5.0
 _FADE_S = 3.0
 _GOODBYE_S = 2.0

@@ -114,12 +114,7 @@ class BoxProcess:
         self.folder, self.name = folder, name
         self.config = folder / f"{name}.toml"
         self.sections = sections
-        self.config.write_text(
-            "\n".join(
-                [f"[{section}]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
-                 for section, table in sections.items()]
-            )
-        )  # fmt: skip
+        self.write({})
         self.process = None
         stream = {"sample_rate_hz": 48_000, "packet_samples": 128, "channels": 1} | sections["stream"]
         self.spec = StreamSpec(**stream)
@@ -127,6 +122,15 @@ class BoxProcess:
         self.port = sections["net"]["local_port"]
         self.log = folder / f"{name}.log"
         self.memory = None
+
+    def write(self, changes):
+        """Write the configuration, with some values changed."""
+        for section, table in changes.items():
+            self.sections[section] = self.sections.get(section, {}) | table
+        lines = []
+        for section, table in self.sections.items():
+            lines += [f"[{section}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+        self.config.write_text("\n".join(lines))
 
     def start(self, *arguments, environment=None, wait=True):
         with self.log.open("ab") as log:
@@ -136,7 +140,7 @@ class BoxProcess:
                 start_new_session=True,
             )  # fmt: skip
         if wait:
-            self.until(self.is_at_work, 60, "the box does not begin")
+            self.until(self.is_at_work, 180, "the box does not begin")
         return self
 
     def is_at_work(self):
@@ -258,3 +262,19 @@ def relay():
     yield make
     for item in relays:
         item.close()
+
+
+@pytest.fixture
+def pair(boxes):
+    """Two boxes that play with each other, straight: pair() starts them, options go to both."""
+
+    def make(card=None, **sections):
+        near, far = (boxes(name, card, **sections) for name in ("near", "far"))
+        for one, other in ((near, far), (far, near)):
+            one.write({"net": {"peer_host": "127.0.0.1", "peer_port": other.port}})
+        near.start(wait=False)
+        far.start()
+        near.until(near.is_at_work, 180)
+        return near.until_playing(), far.until_playing()
+
+    return make
