@@ -20,7 +20,7 @@ test: lint
 	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q -m "not slow" tests/firmware_py/rt
 
 # What the tests run or build with, beside Python packages: apt-get only where something is missing.
-DEBIAN = fluidsynth timgm6mb-soundfont gcc libc6-dev libasound2-dev jackd2 jacktrip chromium chromium-driver \
+DEBIAN = fluidsynth timgm6mb-soundfont gcc libc6-dev libasound2-dev libasound2-plugins jackd2 jacktrip chromium chromium-driver \
   gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
 
 debian:

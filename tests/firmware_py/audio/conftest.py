@@ -2,7 +2,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import time
 
 import numpy as np
 import pytest
@@ -98,11 +97,3 @@ def jackd(tmp_path, monkeypatch):
             process.wait(5)
         process.kill()
         process.wait(5)
-
-
-def until(done, timeout_s=10):
-    """Wait for something to be so; whether it is."""
-    end = time.monotonic() + timeout_s
-    while not done() and time.monotonic() < end:
-        time.sleep(0.01)
-    return done()
