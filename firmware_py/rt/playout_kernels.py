@@ -36,6 +36,9 @@ _DROP_NS = 2_700_000
 """What one such drop takes off, at least: one packet, or several short ones."""
 _OVERFULL_NS = 60_000_000
 """So much too much in the buffer is no matter of tolerance: away with it at once."""
+_LEAN_NS = 2_500_000
+_BEARABLE_NS = 1_000_000
+"""What is too much up to the one, and too little up to the other at least, is left to a resampler if there is one."""
 _RUN_NS = 10_000_000
 """Longest run of insertions while there is something to play; twice as long is played before the next."""
 _CONFIRM_WITHIN = 8
@@ -221,15 +224,16 @@ def _packets_too_many(state, now_ns):  # type: ignore[no-untyped-def]
         return max(state[EXCESS_NS] // packet_ns, 0)
     # A quarter of a packet is left, lest the next one that is a little late brings the dropped one back.
     packets = (state[EXCESS_NS] - packet_ns // 4) // packet_ns
-    if packets <= 0 or now_ns - state[_CHANGED_NS] < _HOLD_NS:
+    if packets <= 0 or (state[RESAMPLED] and state[EXCESS_NS] < _LEAN_NS) or now_ns - state[_CHANGED_NS] < _HOLD_NS:
         return 0
     return min(packets, max(1, _DROP_NS // packet_ns))
 
 
 @njit(cache=True, nogil=True)
 def _is_too_tight(state):  # type: ignore[no-untyped-def]
-    """A resampler makes up for a quarter of a packet by and by, unheard."""
-    return -state[EXCESS_NS] > (state[PACKET_NS] // 4 if state[RESAMPLED] else 0)
+    """Half a packet (within limits) a resampler makes up for by and by, unheard."""
+    bearable_ns = min(max(state[PACKET_NS] // 2, _BEARABLE_NS), _LEAN_NS) if state[RESAMPLED] else 0
+    return -state[EXCESS_NS] > bearable_ns
 
 
 @njit(cache=True, nogil=True)

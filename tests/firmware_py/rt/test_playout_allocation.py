@@ -71,6 +71,7 @@ def test_nothing_is_allocated_after_prepare(virtual, parts):
         before, _ = tracemalloc.get_traced_memory()
         peak, start = 0, before
         for actions in running:
+            seen = actions
             peak = max(peak, tracemalloc.get_traced_memory()[1] - start)
             start, _ = tracemalloc.get_traced_memory()
             tracemalloc.reset_peak()
@@ -80,7 +81,7 @@ def test_nothing_is_allocated_after_prepare(virtual, parts):
     finally:
         tracemalloc.stop()
         gc.enable()
-    assert {Action.PLAY, Action.LOST, Action.INSERTED, Action.MERGED} <= actions
+    assert {Action.PLAY, Action.LOST, Action.INSERTED, Action.MERGED} <= seen
     assert live == 0
     assert growth < TRANSIENT_BYTES
     assert peak < 2 * TRANSIENT_BYTES
