@@ -21,7 +21,7 @@ test: lint
 
 # What the tests run or build with, beside Python packages: apt-get only where something is missing.
 DEBIAN = fluidsynth timgm6mb-soundfont gcc libc6-dev libasound2-dev libasound2-plugins jackd2 jacktrip chromium chromium-driver \
-  gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad
+  gstreamer1.0-tools gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad qemu-user
 
 debian:
 	@if ! command -v apt-get >/dev/null; then echo "no apt-get: install what corresponds to $(DEBIAN)"; exit 0; fi; \
