@@ -1,7 +1,7 @@
 """The runtime's aarch64 build runs our files, through our code, and gives what the x86 build gives. Emulated by QEMU.
 
-Emulated are the boards' processors, not QEMU's ``max``: on that of 7.2, which has SME, int8 comes out wrong (not on that
-of 10.0), and no board here has SME.
+Emulated are the boards' processors, not QEMU's ``max``: on that of 7.2, which has SME, int8 comes out wrong (not on
+that of 10.0), and no board here has SME.
 """
 
 import fcntl
