@@ -11,6 +11,7 @@ __all__ = [
     "LIMIT",
     "LOG_GAIN",
     "LOUDEST_GAIN",
+    "MIXED_BINS",
     "MIX_SLOPE",
     "MIX_START",
     "OUTPUTS",
@@ -45,6 +46,8 @@ REPETITION_INPUTS = 3
 """Channels that a repetition adds: its magnitude, its phase against the prediction's, its match."""
 MIX_SLOPE, MIX_START = 4.0, -3.0
 """The repetition's share is the sigmoid of slope x output + start: 0.05 for an output of zero."""
+MIXED_BINS = 80
+"""Above, from 7 kHz at 44.1 kHz on, the share is none: there a repetition is out of phase, and ViSQOL heard it."""
 OUTPUTS = ("relu", "sigmoid", "gain", "residual")
 """What the network's output means (``RefinerConfig.output``)."""
 LOUDEST_GAIN = 2.0

@@ -31,6 +31,7 @@ LINEAR, SQRT, LOG = range(len(refinement.SCALES))
 RELU, SIGMOID, GAIN, _ = range(len(refinement.OUTPUTS))
 LIMIT = np.float32(refinement.LIMIT)
 LOG_GAIN = np.float32(refinement.LOG_GAIN)
+MIXED_BINS = refinement.MIXED_BINS
 MIX_SLOPE, MIX_START = np.float32(refinement.MIX_SLOPE), np.float32(refinement.MIX_START)
 SMALLEST = np.float32(refinement.SMALLEST)
 QUIETEST_BIN = np.float32(refinement.QUIETEST_BIN)
@@ -140,9 +141,9 @@ def repetition_input(real, imaginary, other_real, other_imaginary, level, match,
 @njit(cache=True, nogil=True)
 def mix_repetition(network, other_real, other_imaginary, real, imaginary):  # type: ignore[no-untyped-def]
     """Move the spectrum's last columns towards the repetition, in place, as far as the network's channel 1 says."""
-    bins, columns, _ = network.shape
+    columns = network.shape[1]
     first = real.shape[1] - columns
-    for k in range(bins):
+    for k in range(MIXED_BINS):
         for j in range(columns):
             c = first + j
             share = np.float32(1.0) / (np.float32(1.0) + np.exp(-(MIX_SLOPE * network[k, j, 1] + MIX_START)))

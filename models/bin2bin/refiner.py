@@ -12,6 +12,7 @@ from ...firmware_py.rt.refinement import (
     LOG_GAIN,
     MIX_SLOPE,
     MIX_START,
+    MIXED_BINS,
     OUTPUTS,
     PREDICT_SAMPLES,
     REPETITION_INPUTS,
@@ -133,9 +134,9 @@ class Refiner(nn.Module):
         else:
             base = before
             if parts.repetition is not None:
-                share = torch.sigmoid(MIX_SLOPE * out[:, 1] + MIX_START)
-                bins = before[:, :BINS]
-                base = bins + share * (parts.repetition[:, :BINS, -columns:] - bins)
+                share = torch.sigmoid(MIX_SLOPE * out[:, 1, :MIXED_BINS] + MIX_START)
+                change = share * (parts.repetition[..., -columns:] - before)[:, :MIXED_BINS]
+                base = torch.cat((before[:, :MIXED_BINS] + change, before[:, MIXED_BINS:]), dim=1)
             bins = self._remagnify(base, out[:, 0])
         return torch.cat((bins, before[:, BINS:]), dim=1), before, parts.peak
 
