@@ -244,13 +244,16 @@ class _Site:
 
 def _read_page(name: str) -> tuple[str, str]:
     """A page with its style and script put into it, and the policy that lets it run these and load nothing else."""
-    html = (_WEB / f"{name}.html").read_text("utf-8")
+    html = _read(f"{name}.html")
     policy = ["default-src 'none'", "connect-src 'self'", "img-src data:", "form-action 'self'", "base-uri 'none'"]
-    for suffix, tag in (("css", "style"), ("js", "script")):
-        path = _WEB / f"{name}.{suffix}"
-        if path.exists():
-            text = path.read_text("utf-8")
+    for tag, text in (("style", _read("colours.css") + _read(f"{name}.css")), ("script", _read(f"{name}.js"))):
+        if f"<{tag}></{tag}>" in html:
             html = html.replace(f"<{tag}></{tag}>", f"<{tag}>{text}</{tag}>")
             digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
             policy.append(f"{tag}-src 'sha256-{digest}'")
     return html, "; ".join(policy)
+
+
+def _read(name: str) -> str:
+    path = _WEB / name
+    return path.read_text("utf-8") if path.exists() else ""
