@@ -9,7 +9,7 @@ CLIP ?= sax_phrase
 # This exact version is built for the CPU; others bring gigabytes of CUDA along. With a GPU: make test TORCH=torch
 TORCH ?= torch==2.13.0
 
-.PHONY: demo test debian lint test-slow bench clean
+.PHONY: demo test debian lint test-slow soak bench clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed-eval
@@ -37,8 +37,13 @@ lint: $(VENV)/installed-dev
 test-slow: $(VENV)/installed-dev
 	$(BIN)/pytest -m slow
 
+# Two boxes, ten minutes each time; what they print is kept.
+soak: $(VENV)/installed-dev
+	$(BIN)/pytest -q -m slow tests/firmware_py/box > docs/soak.log; status=$$?; cat docs/soak.log; exit $$status
+
 bench: $(VENV)/installed-dev
 	NUMBA_NUM_THREADS=1 $(BIN)/python -m continuo.bench --out bench-out
+	$(BIN)/python -m continuo.bench.audio_thread --out bench-out
 
 clean:
 	rm -rf $(VENV) demo-out bench-out build
