@@ -17,7 +17,7 @@ demo: $(VENV)/installed-eval
 
 test: lint
 	$(BIN)/pytest -m "not slow"
-	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q -m "not slow" tests/firmware_py/rt
+	NUMBA_DISABLE_JIT=1 $(BIN)/pytest -q -m "not slow" tests/firmware_py/rt tests/firmware_py/audio/test_pcm_format.py
 
 # What the tests run or build with, beside Python packages: apt-get only where something is missing.
 DEBIAN = fluidsynth timgm6mb-soundfont gcc libc6-dev libasound2-dev libasound2-plugins jackd2 jacktrip chromium chromium-driver \

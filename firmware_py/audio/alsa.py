@@ -12,7 +12,11 @@ from typing import Any, Protocol
 
 from ..errors import ContinuoError, InputError, MissingError, RunError
 
-__all__ = ["Direction", "Hint", "Pcm", "alsa_error", "hints", "load_alsa", "open_pcm", "release"]
+__all__ = ["BusyError", "Direction", "Hint", "Pcm", "alsa_error", "hints", "load_alsa", "open_pcm", "release"]
+
+
+class BusyError(RunError):
+    """Another program uses the device."""
 
 
 class Direction(IntEnum):
@@ -137,8 +141,10 @@ def open_pcm(
     ------
     MissingError
         When there is no such device (now).
+    BusyError
+        When it is in use.
     RunError
-        When it is in use, or may not be opened.
+        When it may not be opened, or something else is wrong.
     InputError
         When it cannot be set to anything like that.
     """
@@ -176,12 +182,12 @@ def _explained(name: str, direction: Direction, text: str) -> ContinuoError:
     if reason in map(os.strerror, (errno.ENOENT, errno.ENODEV, errno.ENXIO)):
         return MissingError(f"{what}: there is no such sound device: `continuo devices` lists those there are")
     if reason == os.strerror(errno.EBUSY):
-        return RunError(f"{what}: another program uses it: stop that program, or choose another audio.device")
+        return BusyError(f"{what}: another program uses it: stop that program, or choose another audio.device")
     if reason in map(os.strerror, (errno.EACCES, errno.EPERM)):
         return RunError(f"{what}: {reason}: add the user to the group audio")
     if reason == os.strerror(errno.EINVAL):
         return InputError(f"{what} in this format: see `continuo devices`")
-    return RunError(f"{what}: {reason}: see `continuo devices`")
+    return RunError(f"{what}: {reason}: choose another audio.device")
 
 
 @functools.cache

@@ -1,9 +1,13 @@
 """Sound devices: which there are, and which one a name means."""
 
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import ContinuoError, InputError, MissingError
-from .alsa import Direction, Hint, hints, open_pcm, release
+from .alsa import BusyError, Direction, Hint, hints, open_pcm, release
 from .negotiation import Offer, probe
 
 __all__ = ["Device", "find_device", "list_devices"]
@@ -26,12 +30,13 @@ class Device:
 
 
 def list_devices(*, everything: bool = False) -> list[Device]:
-    """Open every device and see what it offers.
+    """Open every device and see what it offers. Whatever else writes to standard error meanwhile is not heard.
 
     Parameters
     ----------
     everything
-        Also converters, a card's views as surround sound and the like, and what cannot be opened.
+        Also converters, a card's views as surround sound and the like, and what cannot be opened for another reason
+        than that it is in use.
 
     Raises
     ------
@@ -45,12 +50,11 @@ def list_devices(*, everything: bool = False) -> list[Device]:
         offers, troubles = {}, {}
         for direction in hint.directions:
             try:
-                offers[direction] = probe(hint.name, direction)
-            except MissingError as error:
-                if everything:
-                    troubles[direction] = str(error)
+                with _silence():
+                    offers[direction] = probe(hint.name, direction)
             except ContinuoError as error:
-                troubles[direction] = str(error)
+                if everything or isinstance(error, BusyError):
+                    troubles[direction] = str(error)
         if offers or troubles:
             devices.append(Device(hint.name, hint.description, offers, troubles))
     return devices
@@ -75,10 +79,9 @@ def find_device(wanted: str, direction: Direction) -> str:
     found = [hint for hint in listed if words in f"{hint.name}\n{hint.description}".casefold()]
     chosen = [hint for hint in found if hint.name.startswith("hw:")] or [h for h in found if _is_device(h.name)]
     if not chosen:
-        names = ", ".join(hint.name for hint in listed if _is_device(hint.name)) or "none"
         raise MissingError(
-            f"no device to {_VERBS[direction]} is called {wanted!r}: connect it, or choose another audio.device "
-            f"(there are: {names})"
+            f"no device to {_VERBS[direction]} is called {wanted!r}: connect it, or choose another audio.device: "
+            "`continuo devices` lists those there are"
         )
     if len(chosen) > 1:
         raise InputError(f"{wanted!r} may be {_either(chosen)}: write more of the name in audio.device")
@@ -86,6 +89,20 @@ def find_device(wanted: str, direction: Direction) -> str:
 
 
 _VERBS = {Direction.PLAYBACK: "play on", Direction.CAPTURE: "capture from"}
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Close standard error to libraries behind ALSA: they complain of servers that do not run."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _can_be_opened(name: str, direction: Direction) -> bool:

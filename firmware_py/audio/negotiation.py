@@ -59,6 +59,12 @@ class Offer:
         return ", ".join(spoken or self.formats)
 
     @property
+    def periods_text(self) -> str:
+        """Such as ``16 to 8192 samples``."""
+        least, most = self.least_period_samples, self.most_period_samples
+        return f"{least} samples" if least == most else f"{least} to {most} samples"
+
+    @property
     def usual_rates_hz(self) -> tuple[int, ...]:
         """Of the rates that a stream can have, those that it has."""
         if not self.rates_are_range:
@@ -138,7 +144,7 @@ def open_exactly(name: str, direction: Direction, spec: StreamSpec, settings: Pe
         raise InputError(
             f"{name} cannot {_VERBS[direction]} {'; '.join(trouble)}: it offers {offer.rates_text} Hz, "
             f"{offer.channels_text} channels, {offer.formats_text}, "
-            f"periods of {offer.least_period_samples} to {offer.most_period_samples} samples"
+            f"periods of {offer.periods_text}"
         )
     return pcm, chosen
 

@@ -10,6 +10,8 @@ import typer
 from ..errors import ContinuoError
 from . import config, data, timing
 from .convert import convert_command
+from .devices import devices_command
+from .doctor import doctor_command
 from .evaluate import evaluate_command
 from .run import run_command
 from .simulate import simulate_command
@@ -33,6 +35,8 @@ app.command("evaluate")(evaluate_command)
 app.command("train")(train_command)
 app.command("convert")(convert_command)
 app.command("status")(status_command)
+app.command("devices")(devices_command)
+app.command("doctor")(doctor_command)
 app.add_typer(config.app, name="config")
 app.add_typer(data.app, name="data")
 app.add_typer(timing.app, name="timing")

@@ -117,7 +117,7 @@ def test_by_name_or_a_part_of_it(timed_cards):
     assert find_device("plug:scarlett", PLAYBACK) == "plug:scarlett"
     with pytest.raises(InputError, match="'USB' may be scarlett or behringer: write more of the name"):
         find_device("USB", CAPTURE)
-    with pytest.raises(MissingError, match=r"called 'Motu': connect it, or .* \(there are: .*scarlett"):
+    with pytest.raises(MissingError, match="called 'Motu': connect it, or choose another"):
         find_device("Motu", CAPTURE)
 
 

@@ -9,7 +9,7 @@
  *     ppm 100            # its clock is this much faster than nominal; negative: slower
  *     capture PATH       # raw frames in the format of whoever opens it; file position 0 is the first start of capture,
  *                        # and what passes while it stands still after an xrun is gone; behind its end: silence
- *     playback PATH      # raw frames that were heard are appended
+ *     playback PATH      # raw frames that were heard are appended, a period at once
  *     wire PATH          # 4 MB shared by both directions: what is heard comes back in capture ...
  *     delay 32           # ... this many frames later (playback and capture of one format)
  *     unplug PATH        # while this file exists, the card does not
@@ -40,11 +40,13 @@ struct card {
 	struct wire *wire;       /* NULL: none */
 	double frames_per_ns;
 	size_t frame_bytes;
+	int64_t armed_ns;        /* when the timer expires, or did */
 	int64_t start_ns;        /* 0: it stands still */
 	int64_t first_start_ns;  /* 0: it never ran */
 	int64_t heard;           /* frames since start that went to `out` */
 	snd_pcm_uframes_t boundary, avail_min;
-	char *written;           /* the ring buffer of playback */
+	char *written;           /* the ring buffer of playback, and as much again for what `out` lags behind */
+	int64_t written_frames;
 };
 
 static int64_t now_ns(void)
@@ -71,6 +73,9 @@ static void arm(struct card *c, int64_t moved)
 	when = due > 0 && c->start_ns ? c->start_ns + (int64_t)(due / c->frames_per_ns) + 1 : 1;
 	if (!c->start_ns && c->io.stream == SND_PCM_STREAM_CAPTURE)
 		when = 0; /* never */
+	if (when == c->armed_ns)
+		return; /* one that expired stays readable; to set it again would cost an interrupt */
+	c->armed_ns = when;
 	at.it_value.tv_sec = when / 1000000000;
 	at.it_value.tv_nsec = when % 1000000000;
 	timerfd_settime(c->io.poll_fd, TFD_TIMER_ABSTIME, &at, NULL);
@@ -81,13 +86,17 @@ static int64_t wire_index(struct card *c, int64_t frame)
 	return frames_between(c, c->wire->epoch_ns, c->start_ns) + frame;
 }
 
-/* Frames up to `until` have been heard. */
-static void hear(struct card *c, int64_t until)
+/* Frames up to `until` have been heard; so many at once go to the file. */
+static void hear(struct card *c, int64_t until, int64_t at_once)
 {
-	for (; c->heard < until; c->heard++) {
-		const char *frame = c->written + (c->heard % c->io.buffer_size) * c->frame_bytes;
-		if (c->out >= 0 && write(c->out, frame, c->frame_bytes) < 0)
+	while (c->out >= 0 && until - c->heard >= at_once && until > c->heard) {
+		int64_t place = c->heard % c->written_frames, count = until - c->heard;
+		if (count > c->written_frames - place)
+			count = c->written_frames - place;
+		if (write(c->out, c->written + place * c->frame_bytes, count * c->frame_bytes) < 0)
 			return;
+		c->heard += count;
+		at_once = 1;
 	}
 }
 
@@ -103,7 +112,7 @@ static snd_pcm_sframes_t timed_pointer(snd_pcm_ioplug_t *io)
 	position = frames_between(c, c->start_ns, now_ns());
 	if (io->stream == SND_PCM_STREAM_CAPTURE)
 		return position - moved >= (int64_t)io->buffer_size ? -EPIPE : position % (int64_t)c->boundary;
-	hear(c, position < moved ? position : moved);
+	hear(c, position < moved ? position : moved, position < moved ? (int64_t)io->period_size : 1);
 	if (position < moved)
 		return position % (int64_t)c->boundary;
 	return io->state == SND_PCM_STATE_DRAINING ? moved % (int64_t)c->boundary : -EPIPE;
@@ -120,7 +129,7 @@ static int timed_start(snd_pcm_ioplug_t *io)
 	if (c->wire && io->stream == SND_PCM_STREAM_PLAYBACK) /* what was written before it ran */
 		for (int64_t k = 0; k < (int64_t)io->appl_ptr; k++) {
 			struct slot *slot = &c->wire->slots[wire_index(c, k) % SLOTS];
-			memcpy(slot->frame, c->written + (k % io->buffer_size) * c->frame_bytes, c->frame_bytes);
+			memcpy(slot->frame, c->written + (k % c->written_frames) * c->frame_bytes, c->frame_bytes);
 			slot->index = wire_index(c, k);
 		}
 	arm(c, io->appl_ptr);
@@ -132,7 +141,7 @@ static int timed_stop(snd_pcm_ioplug_t *io)
 	struct card *c = io->private_data;
 	if (c->start_ns && io->stream == SND_PCM_STREAM_PLAYBACK) {
 		int64_t position = frames_between(c, c->start_ns, now_ns()), moved = io->appl_ptr;
-		hear(c, position < moved ? position : moved);
+		hear(c, position < moved ? position : moved, 1);
 		for (int64_t k = position; c->wire && k < moved; k++) /* nobody will hear these */
 			c->wire->slots[wire_index(c, k) % SLOTS].index = -1;
 	}
@@ -151,18 +160,20 @@ static int timed_prepare(snd_pcm_ioplug_t *io)
 	return 0;
 }
 
-static void captured(struct card *c, int64_t frame, char *out)
+static void capture(struct card *c, int64_t frame, char *out, int64_t count)
 {
-	memset(out, 0, c->frame_bytes);
+	memset(out, 0, count * c->frame_bytes);
 	if (c->wire) {
 		int64_t index = wire_index(c, frame) - c->delay;
-		struct slot *slot = &c->wire->slots[(index % SLOTS + SLOTS) % SLOTS];
-		if (slot->index == index)
-			memcpy(out, slot->frame, c->frame_bytes);
+		for (; count-- > 0; index++, out += c->frame_bytes) {
+			struct slot *slot = &c->wire->slots[(index % SLOTS + SLOTS) % SLOTS];
+			if (slot->index == index)
+				memcpy(out, slot->frame, c->frame_bytes);
+		}
 	} else if (c->in >= 0) {
 		int64_t place = frames_between(c, c->first_start_ns, c->start_ns) + frame;
-		if (pread(c->in, out, c->frame_bytes, place * c->frame_bytes) < 0)
-			memset(out, 0, c->frame_bytes);
+		if (pread(c->in, out, count * c->frame_bytes, place * c->frame_bytes) < 0)
+			memset(out, 0, count * c->frame_bytes);
 	}
 }
 
@@ -173,13 +184,11 @@ static snd_pcm_sframes_t timed_transfer(snd_pcm_ioplug_t *io, const snd_pcm_chan
 	char *samples = (char *)areas->addr + (areas->first + areas->step * offset) / 8; /* interleaved */
 	if (is_unplugged(c))
 		return -ENODEV;
-	for (snd_pcm_uframes_t k = 0; k < size; k++, samples += c->frame_bytes) {
+	if (io->stream == SND_PCM_STREAM_CAPTURE)
+		capture(c, io->appl_ptr, samples, size);
+	else for (snd_pcm_uframes_t k = 0; k < size; k++, samples += c->frame_bytes) {
 		int64_t frame = io->appl_ptr + k;
-		if (io->stream == SND_PCM_STREAM_CAPTURE) {
-			captured(c, frame, samples);
-			continue;
-		}
-		memcpy(c->written + (frame % io->buffer_size) * c->frame_bytes, samples, c->frame_bytes);
+		memcpy(c->written + (frame % c->written_frames) * c->frame_bytes, samples, c->frame_bytes);
 		if (c->wire && c->start_ns) {
 			struct slot *slot = &c->wire->slots[wire_index(c, frame) % SLOTS];
 			memcpy(slot->frame, samples, c->frame_bytes);
@@ -199,7 +208,8 @@ static int timed_hw_params(snd_pcm_ioplug_t *io, snd_pcm_hw_params_t *params)
 	c->frames_per_ns = io->rate * (1 + 1e-6 * c->ppm) / 1e9;
 	c->avail_min = io->period_size;
 	free(c->written);
-	c->written = calloc(io->buffer_size, c->frame_bytes);
+	c->written_frames = 2 * io->buffer_size;
+	c->written = calloc(c->written_frames, c->frame_bytes);
 	return c->written && (!c->wire || c->frame_bytes <= FRAME_BYTES_MAX) ? 0 : -ENOMEM;
 }
 
