@@ -1,5 +1,6 @@
 """The conceal process: makes ready what replaces the next packet while this one plays."""
 
+import os
 import select
 import time
 
@@ -13,6 +14,7 @@ from ..rt.slots import ReplacementSlots
 from ..rt.spec import StreamSpec
 from ..rt.timing import Rung
 from .child import Child, run_child
+from .fan_out import FanOut
 from .memory import LOST, RESET, WANTED
 from .realtime import be_real_time, freeze_garbage
 
@@ -99,6 +101,8 @@ def main(child: Child) -> None:
     poll = select.poll()
     poll.register(waker.fileno(), select.POLLIN)
     be_real_time(child.config.conceal.priority, child.config.conceal.cpu)
+    if child.spec.channels > 1 and len(os.sched_getaffinity(0)) > 1:
+        preparer.fan_out = FanOut(child.spec.channels)  # after the priority was set: its threads inherit it
     freeze_garbage()
     worker.catch_up()
     while not child.stopping:

@@ -3,7 +3,7 @@
 It runs in a process of its own on the box, ahead of time; in the simulator, in the same call that plays.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter_ns
 
 import numpy as np
@@ -61,6 +61,8 @@ class Preparer:
 
     def __init__(self, method: Method) -> None:
         self.method = method
+        self.fan_out: Callable[[Callable[[int], None]], None] | None = None
+        """Calls what it is given with each channel's number, returns when all are done. None: one after the other."""
 
     def prepare(self, spec: StreamSpec) -> None:
         """Allocate every buffer and compile every kernel for streams of ``spec``."""
@@ -74,6 +76,7 @@ class Preparer:
         blocks: list[Predictor | Refiner] = [*self._predictors, *self._refiners]
         for block in blocks:
             block.prepare(spec, ahead)
+        self._better = [False] * channels
         self.history_samples = max(packet, *(b.context_samples for b in blocks))
         self._history = np.zeros((channels, self.history_samples), np.float32)
         self._concealed = np.zeros(self.history_samples, np.float32)
@@ -109,8 +112,7 @@ class Preparer:
             elif step == Step.FRESH:
                 start_ns = perf_counter_ns()
                 pending = self.pending
-                for predictor, context, out in zip(self._predictors, self._contexts, pending.predicted, strict=True):
-                    predictor.predict(context, out)
+                self._each_channel(self._predict_channel)
                 pending.samples, pending.rung = pending.prediction, self._predictors[0].rung
                 self.predict_ns = perf_counter_ns() - start_ns
         return self._step
@@ -125,12 +127,9 @@ class Preparer:
             return False
         self._refined = True
         start_ns = perf_counter_ns()
-        pending, better = self.pending, True
-        for refiner, context, concealed, prediction, out in zip(
-            self._refiners, self._refiner_contexts, self._refiner_concealed,
-            pending.predicted, pending.refined, strict=True,
-        ):  # fmt: skip
-            better = refiner.refine(context, concealed, prediction, out) and better
+        pending = self.pending
+        self._each_channel(self._refine_channel)
+        better = all(self._better)
         if better:
             pending.samples, pending.rung = pending.refinement, self._refiners[0].rung
         self.refine_ns = perf_counter_ns() - start_ns
@@ -165,6 +164,22 @@ class Preparer:
     def _remember(self, packet: NDArray[np.float32]) -> None:
         np.copyto(self._packet, packet)  # the kernel is compiled for this layout: another would compile it anew
         remember_packet(self._packet, self._plane, self._history)
+
+    def _predict_channel(self, channel: int) -> None:
+        self._predictors[channel].predict(self._contexts[channel], self.pending.predicted[channel])
+
+    def _refine_channel(self, channel: int) -> None:
+        self._better[channel] = self._refiners[channel].refine(
+            self._refiner_contexts[channel], self._refiner_concealed[channel],
+            self.pending.predicted[channel], self.pending.refined[channel],
+        )  # fmt: skip
+
+    def _each_channel(self, work: Callable[[int], None]) -> None:
+        if self.fan_out is not None:
+            self.fan_out(work)
+            return
+        for channel in range(self.spec.channels):
+            work(channel)
 
     def _next(self, lost: bool) -> None:
         if self._refiners:

@@ -23,6 +23,7 @@ from continuo.firmware_py.box.place import Place
 from continuo.firmware_py.control.timing_folder import read_timing_folder
 from continuo.firmware_py.methods import METHODS
 from continuo.firmware_py.net.counters import NetCounter, PeerState
+from continuo.firmware_py.net.numbering import signed16
 from continuo.firmware_py.net.rtcp import is_rtcp
 from continuo.firmware_py.rt.counters import AudioCounter
 from continuo.firmware_py.rt.rings import FLAGS, HEAD_WORDS, NUMBER
@@ -35,7 +36,8 @@ RUN = "from continuo.firmware_py.cli import main; main()"
 class Relay:
     """UDP between two ports of ours and two of the boxes': drops, bursts, delays, reorders, duplicates, corrupts.
 
-    Reports pass unharmed. What is taken (dropped, corrupted) is noted by RTP sequence number, per direction.
+    Reports pass unharmed. What is taken (dropped, corrupted) is noted by number, per direction: RTP's sequence plus
+    65,536, and on across its wraps, as the endpoint counts.
     """
 
     def __init__(self, seed=0, drop=0.0, stay=0.0, corrupt=0.0, duplicate=0.0, jitter_ms=0.0, reorder=0.0):
@@ -48,7 +50,7 @@ class Relay:
         self._towards = [None, None]
         self._losing = [False, False]
         self.passed, self.taken = [[], []], [[], []]
-        self.first = [None, None]
+        self._last = [None, None]
         self._queue, self._count = [], 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -83,8 +85,9 @@ class Relay:
         if is_rtcp(datagram):
             return self._pass(side, datagram, 0.0)
         sequence = int.from_bytes(datagram[2:4], "big")
-        if self.first[side] is None:
-            self.first[side] = sequence
+        if self._last[side] is None:
+            self._last[side] = sequence + 65_536
+        self._last[side] = sequence = self._last[side] + signed16(sequence - self._last[side])
         self._losing[side] = chance() < (stay if self._losing[side] else drop)
         if self._losing[side]:
             return self.taken[side].append(sequence)

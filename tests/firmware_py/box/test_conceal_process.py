@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from continuo.firmware_py.box.conceal_process import ConcealWorker
+from continuo.firmware_py.box.fan_out import FanOut
 from continuo.firmware_py.box.memory import LOST, RESET, WANTED, BoxMemory
 from continuo.firmware_py.methods import METHODS
 from continuo.firmware_py.rt.concealer import Concealer
@@ -117,3 +118,13 @@ def test_another_stream_begins_without_the_history(memory, packets):
     worker.work()
     np.testing.assert_array_equal(audio.play(None), 0)
     assert audio.ladder.rung == Rung.LPC
+
+
+def test_a_thread_per_channel_changes_nothing(memory, packets, lost):
+    audio, worker, reference = Audio(memory), worker_on(memory), Concealer(METHOD)
+    worker._preparer.fan_out = FanOut(2)
+    reference.prepare(SPEC)
+    for index, packet in enumerate(packets):
+        heard = None if lost[index] else packet
+        np.testing.assert_array_equal(audio.play(heard), reference.process(heard))
+        worker.work()

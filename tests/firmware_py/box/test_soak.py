@@ -100,10 +100,8 @@ def test_clocks_apart(boxes, capsys, ppm):
         f"{counts.get('DROPPED', 0)}), xruns {_xruns(counts)}\n"
         f"  depth {settled.min()} to {settled.max()} samples (p1 {np.percentile(settled, 1):.0f}, p99 "
         f"{np.percentile(settled, 99):.0f})\n"
-        f"  1 kHz in {len(noise_db)} windows of 1 s, {int(undisturbed.sum())} of them undisturbed: pitch off by p50 "
-        f"{np.percentile(pitch_cents[undisturbed], 50):.4f}, p99 "
-        f"{np.percentile(pitch_cents[undisturbed], 99):.4f} cents; THD+N p50 {np.percentile(noise_db[undisturbed], 50):.1f}, p99 "
-        f"{np.percentile(noise_db[undisturbed], 99):.1f} dB",
+        f"  1 kHz in {len(noise_db)} windows of 1 s, {int(undisturbed.sum())} of them undisturbed: "
+        f"pitch off by {_two(pitch_cents[undisturbed], 4)} cents; THD+N {_two(noise_db[undisturbed], 1)} dB",
     )
     assert abs(counts["DRIFT_PPB"] / 1000 - ppm) < 0.1 * ppm + 20
     assert np.percentile(settled, 99) - np.percentile(settled, 1) < 8 * 128
@@ -142,3 +140,8 @@ def _xruns(counts):
 def _percentiles(times_ns):
     p50, p99, p999 = np.percentile(times_ns, [50, 99, 99.9]) / 1000
     return f"p50 {p50:.0f}, p99 {p99:.0f}, p99.9 {p999:.0f} us"
+
+
+def _two(values, digits):
+    p50, p99 = np.percentile(values, [50, 99])
+    return f"p50 {p50:.{digits}f}, p99 {p99:.{digits}f}"
