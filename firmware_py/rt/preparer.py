@@ -13,10 +13,13 @@ from .burst import Burst, Step
 from .method import Method, Refiner
 from .predictor import Predictor
 from .spec import StreamSpec
-from .splice import remember_packet, remember_prediction, remember_state
+from .splice import move_to_front, remember_packet, remember_prediction
 from .timing import Rung
 
 __all__ = ["Preparer", "Replacement"]
+
+ROOM_PACKETS = 16
+"""The history's buffer has room for at least so many more: it is moved when that is full, not at every packet."""
 
 
 class Replacement:
@@ -78,16 +81,14 @@ class Preparer:
             block.prepare(spec, ahead)
         self._better = [False] * channels
         self.history_samples = max(packet, *(b.context_samples for b in blocks))
-        self._history = np.zeros((channels, self.history_samples), np.float32)
-        self._concealed = np.zeros(self.history_samples, np.float32)
+        room = self.history_samples + max(ROOM_PACKETS * packet, self.history_samples // 2)
+        self._history = np.zeros((channels, room), np.float32)
+        self._concealed = np.zeros((1, room), np.float32)
         self.current, self.pending = (Replacement(channels, ahead) for _ in range(2))
         self._packet = np.zeros((packet, channels), np.float32)
-        self._plane = np.zeros(packet, np.float32)
-        self._contexts = [self._history[c, -p.context_samples :] for c, p in enumerate(self._predictors)]
-        self._refiner_contexts = [self._history[c, -r.context_samples :] for c, r in enumerate(self._refiners)]
-        self._refiner_concealed = [self._concealed[-r.context_samples :] for r in self._refiners]
         self.reset()
         self.received(self._packet.copy())
+        self.refine()
         self.lost()
         self.remember_concealed(self._packet.copy())
         self.reset()
@@ -97,6 +98,7 @@ class Preparer:
         self.burst.reset()
         self._history.fill(0)
         self._concealed.fill(0)
+        self._end = self.history_samples
         self.current.silence()
         self._step: Step | None = None
         self._refined = False
@@ -145,7 +147,7 @@ class Preparer:
         if step != Step.KEPT:
             self.current, self.pending = self.pending, self.current
         position = self.burst.lost()
-        remember_prediction(self.current.prediction, position, self.spec.packet_samples, self._history)
+        remember_prediction(self.current.prediction, position, self.spec.packet_samples, self._history, self._end)
         self._next(lost=True)
         return position
 
@@ -163,14 +165,18 @@ class Preparer:
 
     def _remember(self, packet: NDArray[np.float32]) -> None:
         np.copyto(self._packet, packet)  # the kernel is compiled for this layout: another would compile it anew
-        remember_packet(self._packet, self._plane, self._history)
+        remember_packet(self._packet, self._history, self._end)
 
     def _predict_channel(self, channel: int) -> None:
-        self._predictors[channel].predict(self._contexts[channel], self.pending.predicted[channel])
+        predictor = self._predictors[channel]
+        context = self._history[channel, self._end - predictor.context_samples : self._end]
+        predictor.predict(context, self.pending.predicted[channel])
 
     def _refine_channel(self, channel: int) -> None:
-        self._better[channel] = self._refiners[channel].refine(
-            self._refiner_contexts[channel], self._refiner_concealed[channel],
+        refiner = self._refiners[channel]
+        span = slice(self._end - refiner.context_samples, self._end)
+        self._better[channel] = refiner.refine(
+            self._history[channel, span], self._concealed[0, span],
             self.pending.predicted[channel], self.pending.refined[channel],
         )  # fmt: skip
 
@@ -182,6 +188,11 @@ class Preparer:
             work(channel)
 
     def _next(self, lost: bool) -> None:
-        if self._refiners:
-            remember_state(self._concealed, self.spec.packet_samples, lost)
+        packet = self.spec.packet_samples
+        self._concealed[0, self._end : self._end + packet] = lost
+        self._end += packet
+        if self._end + packet > self._history.shape[1]:
+            for remembered in (self._history, self._concealed):
+                move_to_front(remembered, self._end, self.history_samples)
+            self._end = self.history_samples
         self._step = None

@@ -9,11 +9,11 @@ from .extrapolate import LOUDEST_SAMPLE
 __all__ = [
     "burst_gain",
     "half_hann",
+    "move_to_front",
     "play_received",
     "play_replacement",
     "remember_packet",
     "remember_prediction",
-    "remember_state",
 ]
 
 
@@ -28,42 +28,40 @@ def burst_gain(hold_samples: int, fade_samples: int) -> NDArray[np.float32]:
 
 
 @njit(cache=True, nogil=True)
-def _remember(history, samples):  # type: ignore[no-untyped-def]
-    """Shift ``history`` [shape=(n,)] left and append ``samples``."""
-    kept = history.shape[0] - samples.shape[0]
-    for j in range(kept):
-        history[j] = history[j + samples.shape[0]]
-    for j in range(samples.shape[0]):
-        history[kept + j] = samples[j]
-
-
-@njit(cache=True, nogil=True)
 def _sound(sample):  # type: ignore[no-untyped-def]
     """``sample``, or 0 if it is damaged: not a number, infinite, absurdly loud."""
     return sample if abs(sample) <= LOUDEST_SAMPLE else np.float32(0.0)
 
 
 @njit(cache=True, nogil=True)
-def remember_packet(packet, plane, history):  # type: ignore[no-untyped-def]
+def remember_packet(packet, history, end):  # type: ignore[no-untyped-def]
     """Remember a received packet.
 
     Parameters
     ----------
     packet : float32 [shape=(samples, channels)], full scale 1; damaged samples are remembered as 0
-    plane : float32 [shape=(samples,)], scratch
-    history : float32 [shape=(channels, h)], newest last
+    history : float32 [shape=(channels, h)]
+    end : int, where it ends so far
     """
     for channel in range(packet.shape[1]):
         for j in range(packet.shape[0]):
-            plane[j] = _sound(packet[j, channel])
-        _remember(history[channel], plane)
+            history[channel, end + j] = _sound(packet[j, channel])
 
 
 @njit(cache=True, nogil=True)
-def remember_prediction(prediction, position, samples, history):  # type: ignore[no-untyped-def]
+def remember_prediction(prediction, position, samples, history, end):  # type: ignore[no-untyped-def]
     """Remember ``samples`` samples of ``prediction`` [float32, shape=(channels, n)] from ``position`` on."""
     for channel in range(prediction.shape[0]):
-        _remember(history[channel], prediction[channel, position : position + samples])
+        for j in range(samples):
+            history[channel, end + j] = prediction[channel, position + j]
+
+
+@njit(cache=True, nogil=True)
+def move_to_front(history, end, kept):  # type: ignore[no-untyped-def]
+    """Move the ``kept`` samples before ``end`` of every channel of ``history`` [float32, shape=(channels, h)] to 0."""
+    for channel in range(history.shape[0]):
+        for j in range(kept):
+            history[channel, j] = history[channel, end - kept + j]
 
 
 @njit(cache=True, nogil=True)
@@ -115,13 +113,3 @@ def play_replacement(samples, position, tail, tail_position, rise, gain, burst_s
             if tail_position > 0 and j < rise.shape[0]:
                 sample = rise[j] * sample + (np.float32(1.0) - rise[j]) * tail[channel, tail_position + j]
             out[j, channel] = gain[min(burst_samples + j, last)] * sample
-
-
-@njit(cache=True, nogil=True)
-def remember_state(concealed, samples, lost):  # type: ignore[no-untyped-def]
-    """Shift ``concealed`` [float32, shape=(h,)] left by ``samples`` and mark the new ones 1 if ``lost``, else 0."""
-    kept = concealed.shape[0] - samples
-    for j in range(kept):
-        concealed[j] = concealed[j + samples]
-    for j in range(samples):
-        concealed[kept + j] = 1.0 if lost else 0.0

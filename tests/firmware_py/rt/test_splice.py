@@ -4,6 +4,7 @@ import pytest
 from continuo.firmware_py.rt.splice import (
     burst_gain,
     half_hann,
+    move_to_front,
     play_received,
     play_replacement,
     remember_packet,
@@ -15,9 +16,8 @@ FLAT = np.ones(1, np.float32)
 
 @pytest.fixture
 def buffers():
-    """Plane, history and out for packets of 8 samples, 2 channels."""
-    history = np.arange(40, dtype=np.float32).reshape(2, 20)
-    return np.zeros(8, np.float32), history, np.zeros((8, 2), np.float32)
+    """History and out for packets of 8 samples, 2 channels."""
+    return np.arange(40, dtype=np.float32).reshape(2, 20), np.zeros((8, 2), np.float32)
 
 
 @pytest.fixture
@@ -54,16 +54,18 @@ def test_burst_gain_holds_then_falls_to_zero():
 
 
 def test_received_passes_bit_exact(buffers, packet, replacement):
-    plane, history, out = buffers
-    before = history.copy()
+    history, out = buffers
     assert play_received(packet, replacement, 0, half_hann(4), FLAT, 0, out) == 0
     np.testing.assert_array_equal(out, packet)
-    remember_packet(packet, plane, history)
-    np.testing.assert_array_equal(history, np.concatenate((before[:, 8:], packet.T), axis=1))
+    before = history.copy()
+    remember_packet(packet, history, 3)
+    np.testing.assert_array_equal(history[:, 3:11], packet.T)
+    np.testing.assert_array_equal(history[:, :3], before[:, :3])
+    np.testing.assert_array_equal(history[:, 11:], before[:, 11:])
 
 
 def test_crossfade_after_a_burst(buffers, packet, replacement):
-    _, _, out = buffers
+    _, out = buffers
     rise, position, burst = half_hann(4), 16, 24
     gain = burst_gain(20, 10)
     play_received(packet, replacement, position, rise, gain, burst, out)
@@ -75,31 +77,37 @@ def test_crossfade_after_a_burst(buffers, packet, replacement):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 64.1, -1e38])
 def test_damaged_samples_play_and_are_remembered_as_zeros(bad, buffers, packet, replacement):
-    plane, history, out = buffers
+    history, out = buffers
     packet[3, 1] = packet[5, 0] = bad
     assert play_received(packet, replacement, 0, half_hann(4), FLAT, 0, out) == 2
     assert out[3, 1] == out[5, 0] == 0
     assert np.count_nonzero(out) == 14
-    remember_packet(packet, plane, history)
-    np.testing.assert_array_equal(history[:, -8:], out.T)
+    remember_packet(packet, history, 0)
+    np.testing.assert_array_equal(history[:, :8], out.T)
 
 
 NO_RISE = half_hann(0)
 
 
 def test_replacement_fades_but_is_remembered_unfaded(buffers, replacement):
-    _, history, out = buffers
-    before = history.copy()
+    history, out = buffers
     gain = burst_gain(4, 6)
     play_replacement(replacement, 5, replacement, 0, NO_RISE, gain, 3, out)
     played = replacement[:, 5:13]
     np.testing.assert_allclose(out, played.T * gain[[3, 4, 5, 6, 7, 8, 9, 10], np.newaxis], atol=1e-7)
-    remember_prediction(replacement, 5, 8, history)
-    np.testing.assert_array_equal(history, np.concatenate((before[:, 8:], played), axis=1))
+    remember_prediction(replacement, 5, 8, history, 4)
+    np.testing.assert_array_equal(history[:, 4:12], played)
+
+
+def test_the_newest_samples_move_to_the_front(buffers):
+    history, _ = buffers
+    before = history.copy()
+    move_to_front(history, 12, 9)
+    np.testing.assert_array_equal(history[:, :9], before[:, 3:12])
 
 
 def test_a_refined_packet_joins_the_one_before(buffers, replacement):
-    _, _, out = buffers
+    _, out = buffers
     refined, tail, rise = 2 * replacement, 3 * replacement, half_hann(4)
     play_replacement(refined, 0, tail, 8, rise, FLAT, 8, out)
     expected = rise * refined[:, :4] + (1 - rise) * tail[:, 8:12]
@@ -108,6 +116,6 @@ def test_a_refined_packet_joins_the_one_before(buffers, replacement):
 
 
 def test_past_its_fade_a_replacement_is_zero(buffers, replacement):
-    _, _, out = buffers
+    _, out = buffers
     play_replacement(replacement, 0, replacement, 0, NO_RISE, burst_gain(4, 6), 1_000_000, out)
     np.testing.assert_array_equal(out, 0)
