@@ -23,10 +23,10 @@ from torch.nn import functional
 from ..firmware_py.audio_file import Audio
 from ..firmware_py.methods import METHODS
 from ..firmware_py.metrics import all_metrics
+from ..firmware_py.rt.concealer import Concealer
 from ..firmware_py.rt.refinement import PREDICT_SAMPLES
 from ..firmware_py.rt.spec import StreamSpec
 from ..firmware_py.rt.timing import Rung
-from ..firmware_py.simulate import simulate
 from ..models.bin2bin.spectrum import Spectrum
 from ..models.data.folder import split_files
 from ..models.data.packets import PACKET_SAMPLES
@@ -90,18 +90,17 @@ LIMITS: dict[str, Limit | None] = {
 
 
 class _Oracle:
-    """A refiner that is told the truth; one object per clip and limit, for packets lost in order."""
+    """A refiner that is told the truth: ``start`` says where in it the packet lies."""
 
     rung = Rung.LITE
 
-    def __init__(self, limit: Limit, samples: NDArray[np.float32], lost: NDArray[np.bool_]) -> None:
+    def __init__(self, limit: Limit, samples: NDArray[np.float32]) -> None:
         self._limit, self._samples = limit, torch.from_numpy(samples)
-        self._starts = iter(np.flatnonzero(lost) * PACKET_SAMPLES)
+        self.start = 0
         self._spectrum = Spectrum(HOP, COLUMNS)
         self.context_samples = self._spectrum.past_samples
         self._fade_in = torch.ones(PREDICT_SAMPLES)
         self._fade_in[:32] = 0.5 - 0.5 * torch.cos(torch.pi * (torch.arange(32) + 0.5) / 32)
-        self._warm = False
 
     def prepare(self, spec: StreamSpec, predict_samples: int) -> None:
         del spec, predict_samples
@@ -115,11 +114,7 @@ class _Oracle:
     ) -> bool:
         del concealed
         out[:] = prediction
-        if not self._warm:  # the concealer's own first run
-            self._warm = True
-            return True
-        start = int(next(self._starts))
-        truth = self._samples[start : start + PREDICT_SAMPLES]
+        truth = self._samples[self.start : self.start + PREDICT_SAMPLES]
         if len(truth) == PREDICT_SAMPLES:
             past, ahead = torch.from_numpy(context.copy()), torch.from_numpy(prediction[:PREDICT_SAMPLES].copy())
             predicted = self._spectrum(torch.cat((past, ahead))[None])
@@ -136,13 +131,25 @@ class _Oracle:
 def _measure(clip: Audio, lost: NDArray[np.bool_]) -> list[dict[str, float | None]]:
     torch.set_num_threads(1)
     rows = []
-    for name, limit in LIMITS.items():
-        method = METHODS["lpc"]
-        if limit is not None:
-            method = replace(method, name=name, refiner=partial(_Oracle, limit, clip.samples[:, 0], lost))
-        played = simulate(clip, lost, method, PACKET_SAMPLES).concealed
-        rows.append(all_metrics(clip.samples, played, lost, PACKET_SAMPLES, clip.sample_rate_hz, names=METRICS))
+    samples = clip.samples[: len(lost) * PACKET_SAMPLES]
+    for limit in LIMITS.values():
+        played = _conceal(samples, lost, limit, StreamSpec(clip.sample_rate_hz, PACKET_SAMPLES))
+        rows.append(all_metrics(samples, played, lost, PACKET_SAMPLES, clip.sample_rate_hz, names=METRICS))
     return rows
+
+
+def _conceal(
+    samples: NDArray[np.float32], lost: NDArray[np.bool_], limit: Limit | None, spec: StreamSpec
+) -> NDArray[np.float32]:
+    oracle = None if limit is None else _Oracle(limit, samples[:, 0])
+    concealer = Concealer(METHODS["lpc"] if oracle is None else replace(METHODS["lpc"], refiner=lambda: oracle))
+    concealer.prepare(spec)
+    played = np.empty_like(samples)
+    for index, packet in enumerate(samples.reshape(-1, PACKET_SAMPLES, 1)):
+        if oracle is not None:
+            oracle.start = index * PACKET_SAMPLES
+        played[index * PACKET_SAMPLES :][:PACKET_SAMPLES] = concealer.process(None if lost[index] else packet)
+    return played
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -20,7 +20,7 @@ from ..control.config import (
     StreamConfig,
 )
 from ..errors import ContinuoError
-from ..methods import METHODS
+from ..methods import METHODS, with_threads
 from ..net.config import NetConfig
 from .memory import BoxMemory
 from .waker import Waker
@@ -62,7 +62,7 @@ class Child:
     def __init__(self, folder: Path, config: BoxConfig) -> None:
         self.config = config
         self.spec = config.stream.spec
-        self.method = METHODS[config.conceal.method]
+        self.method = with_threads(METHODS[config.conceal.method], config.conceal.threads)
         self.memory = BoxMemory(folder / "memory", self.spec, self.method, create=False)
         self.stopping = False
         self._folder = folder

@@ -113,10 +113,12 @@ class ConcealConfig:
     """CPU that the concealment keeps to. -1: any."""
     priority: int = 50
     """SCHED_FIFO priority of the concealment, 1 to 95, below the audio thread's. 0: none."""
+    threads: int = 1
+    """On which the method's network runs, if it has one: 4 for ``lite-int8`` on a Raspberry Pi 4."""
 
     def __post_init__(self) -> None:
         _check_types("conceal", self)
-        _check_limits("conceal", self, {"cpu": (-1, 1023), "priority": (0, 95)})
+        _check_limits("conceal", self, {"cpu": (-1, 1023), "priority": (0, 95), "threads": (1, 16)})
         from ..methods import METHODS  # noqa: PLC0415 (compilers: slow to load, and no business of the network process)
 
         if self.method not in METHODS:

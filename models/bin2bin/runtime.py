@@ -1,7 +1,6 @@
 """A trained refiner in the concealer's seam, run by torch: for the simulator and the evaluation, not for the box."""
 
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from ...firmware_py.rt.spec import StreamSpec
 from ...firmware_py.rt.timing import Rung
 from .refiner import Refiner, RefinerConfig
 
-__all__ = ["TorchRefiner", "bundled_refiner", "load_card", "load_weights", "save_weights"]
+__all__ = ["TorchRefiner", "load_card", "load_weights", "save_weights"]
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 SCALE = ".scale"
@@ -103,16 +102,6 @@ class TorchRefiner:
         out[:] = prediction
         out[:PREDICT_SAMPLES] = refined
         return bool(is_plausible(refined, context, prediction))
-
-
-def bundled_refiner(name: str, rung: Rung) -> TorchRefiner:
-    """A refiner with the weights that the repository ships under ``name``; all of a process share one network."""
-    return TorchRefiner(_bundled_network(name), rung)
-
-
-@lru_cache
-def _bundled_network(name: str) -> Refiner:
-    return load_weights(WEIGHTS / f"{name}.npz")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
