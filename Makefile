@@ -13,7 +13,8 @@ TORCH ?= torch==2.13.0
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/installed-eval
-	$(BIN)/continuo simulate $(CLIPS)/$(CLIP).flac --trace $(CLIPS)/$(CLIP).txt --out demo-out
+	$(BIN)/continuo simulate $(CLIPS)/$(CLIP).flac --trace $(CLIPS)/$(CLIP).txt \
+	  --method lite-int8 --out demo-out
 
 test: lint
 	$(BIN)/pytest -m "not slow"
