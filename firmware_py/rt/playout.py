@@ -249,7 +249,7 @@ class Playout:
     @property
     def tolerance_samples(self) -> int:
         """How much later than the fastest packet's the delay of a packet may be at present, as wanted."""
-        return round(int(k.wanted_ns(self._state, self._tolerance.state)) / self._ns_per_sample)
+        return round(max(0, int(k.wanted_ns(self._state, self._tolerance.state))) / self._ns_per_sample)
 
     @property
     def excess_samples(self) -> float:

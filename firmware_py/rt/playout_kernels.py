@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 from .timeline import SHIFT_NS, SHIFTS, expected_ns, observe, restart
-from .tolerance import BIN_NS, CAP_NS, TOLERANCE_NS, add_delay, forget_newest
+from .tolerance import BIN_NS, CAP_NS, TOLERANCE_NS, add_delay, shift_delays
 
 # Places in `state` (int64).
 PACKET_NS, MARGIN_NS, FIXED, RESAMPLED, STOPPED_NS, PHASE, NEXT, HIGHEST, _FLOOR, CANDIDATE = range(10)
@@ -44,6 +44,7 @@ _RUN_NS = 10_000_000
 _CONFIRM_WITHIN = 8
 """A jump in the numbers is believed when the next packet lies at most so many further on."""
 NO_CANDIDATE = -1000
+_NEVER = -(1 << 50)
 
 
 @njit(cache=True, nogil=True)
@@ -131,9 +132,10 @@ def _measure(state, line, marks, tolerance, bins, total, number, arrival_ns, wai
         shift_ns = np.int64(line[SHIFT_NS])
         state[_LOWEST_NS] -= shift_ns
         state[_LOWEST_BEFORE_NS] -= shift_ns
-        forget_newest(tolerance, bins, total)
-    else:
-        add_delay(tolerance, bins, total, arrival_ns, max(delay_ns, waited_ns))
+        shift_delays(tolerance, bins, total, line[SHIFT_NS])
+        delay_ns -= shift_ns
+        waited_ns -= shift_ns
+    add_delay(tolerance, bins, total, arrival_ns, max(delay_ns, waited_ns))
 
 
 @njit(cache=True, nogil=True)
@@ -146,6 +148,8 @@ def arrive(state, entries, line, marks, tolerance, bins, total, number, arrival_
         state[LOST if fate == _LOST else STOPPED] -= 1
         state[LATE] += 1
         state[LATE_BY_NS] = arrival_ns - entry[_PULLED_NS]
+        state[HIGHEST] = max(state[HIGHEST], number)
+        state[_ARRIVED_NS] = max(state[_ARRIVED_NS], arrival_ns)
         entry[_FATE] = _LATE
         if not recovered:
             waited_ns = entry[_PULLED_NS] - expected_ns(line, marks, number) + tolerance[BIN_NS]
@@ -179,7 +183,7 @@ def arrive(state, entries, line, marks, tolerance, bins, total, number, arrival_
         state[REORDERED] += 1
         code = CAME_REORDERED
     if not recovered:
-        _measure(state, line, marks, tolerance, bins, total, number, arrival_ns, 0.0)
+        _measure(state, line, marks, tolerance, bins, total, number, arrival_ns, _NEVER)
     return code
 
 

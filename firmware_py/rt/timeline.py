@@ -19,15 +19,15 @@ __all__ = ["SHIFTS", "SHIFT_NS", "Timeline", "expected_ns", "observe", "restart"
 
 # Places in `values` (float64).
 _NOMINAL_NS, _BLOCK_NS, _PHASE_NS, SLOPE, _AT_NS = range(5)
-_EARLIEST_NS, _DEVIATION_NS, _PENDING_NS, SHIFT_NS, _VALUES = range(5, 10)
+_EARLIEST_NS, _DEVIATION_NS, _PENDING_NS, SHIFT_NS, _STEPPED_AT_NS, _VALUES = range(5, 11)
 # Places in `marks` (int64).
-_ANCHOR_INDEX, _ANCHOR_NS, _BLOCK_END_NS, _IN_BLOCK, BLOCKS, SHIFTS, _MARKS = range(7)
+_ANCHOR_INDEX, _ANCHOR_NS, _BLOCK_END_NS, _IN_BLOCK, BLOCKS, SHIFTS, _SAME_WAY, _MARKS = range(8)
 
 _BLOCK_NS_LEAST = 100e6
 _BLOCK_TICKS = 8
 """At least so many times in a block: the earliest of fewer says little."""
-_BANDWIDTH_HZ = 0.015
-"""Once locked. A crystal that warms up by 0.1 ppm in a second is followed to within 12 us."""
+_BANDWIDTH_HZ = 0.006
+"""Once locked. A crystal that warms up by 0.1 ppm in a second is followed to within 70 us."""
 _SLOPE_LIMIT = 700e-6
 """No two clocks that are worth playing on are further apart; keeps the first blocks' slope in bounds."""
 _STEP_NS = 2e6
@@ -36,6 +36,13 @@ _STEP_DEVIATIONS = 8.0
 _SETTLED_BLOCKS = 5
 """Before so many blocks the line is too young to tell a step from noise."""
 _BLOCKS_AFTER_RESTART = 20
+_DEVIATION_LEAST_NS = 10e3
+_DEVIATION_STEP = 1.02
+_INFLUENCE_DEVIATIONS = 4.0
+"""What a block can do to the rate is that of an error of so many deviations: a queue that fills is no other clock."""
+_STEPS_APART_NS = (2e9, 60e9)
+_STEPS_ARE_DRIFT = 3
+"""After so many steps in one direction at such intervals it is another clock: the loop opens up to find its rate."""
 
 
 class Timeline:
@@ -147,17 +154,39 @@ def _close_block(values, marks, x):  # type: ignore[no-untyped-def]
         pending_ns = values[_PENDING_NS]
         values[_PENDING_NS] = error_ns
         if error_ns < 0.0 or (pending_ns > 0.0 and abs(error_ns - pending_ns) < max(0.25 * error_ns, 0.5 * step_ns)):
-            values[_PHASE_NS] += error_ns
-            values[_PENDING_NS] = 0.0
-            values[SHIFT_NS] = error_ns
-            marks[SHIFTS] += 1
+            _step(values, marks, x, error_ns)
         return
     values[_PENDING_NS] = 0.0
     w = 2.0 * np.pi * _BANDWIDTH_HZ * values[_BLOCK_NS] * 1e-9
     steps = (k + 1.0) * (k + 2.0)
     values[_PHASE_NS] += max(2.0 * (2.0 * k + 1.0) / steps, np.sqrt(2.0) * w) * error_ns
+    size_ns = abs(error_ns)
+    if k < _BLOCKS_AFTER_RESTART:
+        values[_DEVIATION_NS] += (size_ns - values[_DEVIATION_NS]) / (k + 1)
+    else:
+        most_ns = _INFLUENCE_DEVIATIONS * max(values[_DEVIATION_NS], _DEVIATION_LEAST_NS)
+        error_ns = min(max(error_ns, -most_ns), most_ns)
+        # Towards the median, by steps: one error's size does not matter.
+        values[_DEVIATION_NS] *= _DEVIATION_STEP if size_ns > values[_DEVIATION_NS] else 1.0 / _DEVIATION_STEP
+        values[_DEVIATION_NS] = max(values[_DEVIATION_NS], _DEVIATION_LEAST_NS)
     if k > 0:
         slope = values[SLOPE] + max(6.0 / steps, w * w) * error_ns / elapsed_ns
         values[SLOPE] = min(max(slope, -_SLOPE_LIMIT), _SLOPE_LIMIT)
-    values[_DEVIATION_NS] += (abs(error_ns) - values[_DEVIATION_NS]) / min(k + 1, 64)
     marks[BLOCKS] = k + 1
+
+
+@njit(cache=True, nogil=True)
+def _step(values, marks, x, error_ns):  # type: ignore[no-untyped-def]
+    """Move the line at once."""
+    again = values[SHIFT_NS] * error_ns > 0.0
+    apart_ns = x - values[_STEPPED_AT_NS]
+    drifts = again and _STEPS_APART_NS[0] <= apart_ns <= _STEPS_APART_NS[1]
+    marks[_SAME_WAY] = marks[_SAME_WAY] + 1 if drifts else 0
+    if marks[_SAME_WAY] >= _STEPS_ARE_DRIFT:
+        marks[_SAME_WAY] = 0
+        marks[BLOCKS] = min(marks[BLOCKS], _BLOCKS_AFTER_RESTART)
+    values[_PHASE_NS] += error_ns
+    values[_PENDING_NS] = 0.0
+    values[SHIFT_NS] = error_ns
+    values[_STEPPED_AT_NS] = x
+    marks[SHIFTS] += 1

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .spec import StreamSpec
 
-__all__ = ["BIN_NS", "CAP_NS", "TOLERANCE_NS", "Tolerance", "add_delay", "forget_newest"]
+__all__ = ["BIN_NS", "CAP_NS", "TOLERANCE_NS", "Tolerance", "add_delay", "shift_delays"]
 
 _BINS = 1024
+_BELOW = 256
+"""Bins for packets faster than the line: what was the fastest before the network got slower."""
 _BLOCKS = 30
 _BLOCK_NS = 2_000_000_000
 
@@ -47,10 +49,10 @@ class Tolerance:
         self.total: NDArray[np.int32] = np.zeros(_BINS, np.int32)
         bin_ns = max(125_000, spec.packet_ns // 32)
         self.state[BIN_NS] = bin_ns
-        self.state[CAP_NS] = min((_BINS - 1) * bin_ns, cap_packets * spec.packet_ns)
+        self.state[CAP_NS] = min((_BINS - _BELOW - 1) * bin_ns, cap_packets * spec.packet_ns)
         self.set_tightness(tightness)
         add_delay(self.state, self.bins, self.total, 0, 0.0)
-        forget_newest(self.state, self.bins, self.total)
+        shift_delays(self.state, self.bins, self.total, 0.0)
         self.reset()
 
     def reset(self) -> None:
@@ -84,6 +86,10 @@ class Tolerance:
         """One packet arrived at ``now_ns``, ``delay_ns`` later than the fastest would have."""
         add_delay(self.state, self.bins, self.total, now_ns, delay_ns)
 
+    def shift(self, shift_ns: float) -> None:
+        """What delays are measured from happens ``shift_ns`` later from now on."""
+        shift_delays(self.state, self.bins, self.total, shift_ns)
+
     @property
     def tolerance_ns(self) -> int:
         """Recommended now."""
@@ -113,7 +119,7 @@ def add_delay(state, bins, total, now_ns, delay_ns):  # type: ignore[no-untyped-
         state[_STARTING] = 0
     if delay_ns > state[CAP_NS]:
         return
-    place = min(max(np.int64(delay_ns) // state[BIN_NS], 0), total.shape[0] - 1)
+    place = max(np.int64(max(delay_ns, -1e15)) // state[BIN_NS] + _BELOW, 0)
     bins[state[_BLOCK], place] += 1
     total[place] += 1
     state[_COUNT] += 1
@@ -123,12 +129,21 @@ def add_delay(state, bins, total, now_ns, delay_ns):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True)
-def forget_newest(state, bins, total):  # type: ignore[no-untyped-def]
-    """Drop the delays of the block that is being filled: they were measured from where the fastest no longer is."""
-    for place in range(total.shape[0]):
-        total[place] -= bins[state[_BLOCK], place]
-        state[_COUNT] -= bins[state[_BLOCK], place]
-        bins[state[_BLOCK], place] = 0
+def shift_delays(state, bins, total, shift_ns):  # type: ignore[no-untyped-def]
+    """The line that delays are measured from has moved by ``shift_ns``: what was recommended stays at the same time.
+
+    Delays that fall off the lower end gather there; those off the upper end are beyond any buffer, and forgotten.
+    """
+    places = total.shape[0]
+    shift = np.int64(np.rint(shift_ns / state[BIN_NS]))
+    for block in range(bins.shape[0]):
+        for k in range(places):
+            place = k if shift > 0 else places - 1 - k
+            count = bins[block, place]
+            bins[block, place] = 0
+            if place - shift < places:
+                bins[block, max(place - shift, 0)] += count
+    _sum_window(state, bins, total)
     _decide(state, total)
 
 
@@ -170,7 +185,7 @@ def _decide(state, total):  # type: ignore[no-untyped-def]
     while place > 0 and later <= may_be_late:
         place -= 1
         later += total[place]
-    tolerance_ns = (place + 1) * state[BIN_NS] + state[_HEADROOM_NS]
+    tolerance_ns = (place + 1 - _BELOW) * state[BIN_NS] + state[_HEADROOM_NS]
     if state[_STARTING]:
         tolerance_ns = max(tolerance_ns, state[_START_NS])
     state[TOLERANCE_NS] = min(tolerance_ns, state[CAP_NS])

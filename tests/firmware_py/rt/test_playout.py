@@ -274,6 +274,17 @@ def test_a_peer_that_stops_has_lost_nothing(playing):
     assert playing.pull().action == Action.STOPPED
 
 
+def test_a_peer_whose_packets_all_come_late_has_not_stopped(playing):
+    playout = playing.playout
+    for _ in range(500):
+        number = playout.next_number - 1
+        if number >= 20:
+            assert playout.arrive(number, START + number * T + 300 * MS, False) in {Arrival.LATE, Arrival.DUPLICATED}
+        assert playing.pull().action != Action.STOPPED
+        assert playout.unsent == 0
+    assert playout.late * T > 700 * MS
+
+
 def test_a_peer_that_goes_on_is_played_as_at_the_start(playing):
     stop(playing)
     first = 20 + 400

@@ -82,6 +82,31 @@ def test_a_queue_that_drains_within_a_block_is_no_step():
     assert np.abs(late_ns[6100:]).max() < 2e6
 
 
+def test_a_queue_that_fills_and_drains_is_no_other_clock():
+    """30 ms more within 5 s, and back: as if the clocks were 6000 ppm apart, for the rate's first impression."""
+    count = 30_000
+    times = ticks(count, 100, 9, 0.3)
+    seconds = np.arange(count) / 375
+    times += 1e6 * np.interp(seconds, [40, 45, 60, 65], [0, 30, 30, 0])
+    line = Timeline(NOMINAL_NS)
+    follow(line, times[: 15 * 375])
+    rates = []
+    for index in range(15 * 375, count):
+        line.observe(index, int(times[index]))
+        rates.append(ppm_of(line))
+    assert np.abs(np.array(rates) - 100).max() < 20
+
+
+@pytest.mark.parametrize("ppm", [-250, 80])
+def test_another_clock_is_found_even_without_a_restart(ppm):
+    """A device that is plugged in anew goes on in the same stream."""
+    before, after = ticks(40 * 375, 150, 10, 0.1), ticks(120 * 375, ppm, 11, 0.1)
+    times = np.concatenate((before, after - after[0] + before[-1] + NOMINAL_NS))
+    line = Timeline(NOMINAL_NS)
+    follow(line, times)
+    assert ppm_of(line) == pytest.approx(ppm, abs=20)
+
+
 def test_periods_counted_in_samples():
     """Our own device: the index is in samples, a tick is a period of 64 of them."""
     rng = np.random.default_rng(7)

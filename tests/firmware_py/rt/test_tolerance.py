@@ -98,6 +98,20 @@ def test_delays_that_no_buffer_would_wait_for_do_not_count(rate):
     assert tolerance.tolerance_ns <= 8 * SPEC.packet_ns
 
 
+@pytest.mark.parametrize("shift_ms", [-50.0, -3.0, 0.0, 3.0, 20.0])
+def test_a_line_that_moves_leaves_the_recommended_time_where_it_is(shift_ms, rate):
+    """Delays are measured from the fastest; when that changes, when to play does not. The past moves along."""
+    tolerance = made(0.5)
+    before = feed(tolerance, rate, 0, 5, lambda rng: rng.uniform(4.0, 6.0))[-1]
+    tolerance.shift(1e6 * shift_ms)
+    assert 1e-6 * tolerance.tolerance_ns == pytest.approx(before - shift_ms, abs=0.2)
+    after = feed(tolerance, rate, 5, 10, lambda rng: rng.uniform(4.0, 6.0) - shift_ms)
+    assert after[-1] == pytest.approx(before - shift_ms, abs=0.3)
+    if abs(shift_ms) < 10:
+        tolerance.shift(-1e6 * shift_ms)
+        assert 1e-6 * tolerance.tolerance_ns == pytest.approx(before, abs=0.4)
+
+
 def test_it_begins_on_the_safe_side():
     for tightness, least_ms in ((0, 10), (0.5, 5), (1, 0.1)):
         tolerance = made(tightness)
