@@ -26,7 +26,7 @@ def open_duplex(real_time):
     """Open devices; they are closed after the test. Buffers are long: what is tested is not how fast we are here."""
     opened = []
 
-    def call(device, rate=48_000, packet=256, channels=1, periods=6, counters=None, **audio):
+    def call(device, rate=48_000, packet=256, channels=1, periods=12, counters=None, **audio):
         spec = StreamSpec(rate, packet, channels)
         opened.append(Duplex(AudioConfig(device=device, periods=periods, **audio), spec, counters))
         return opened[-1]

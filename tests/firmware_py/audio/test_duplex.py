@@ -11,6 +11,8 @@ from continuo.firmware_py.audio.duplex import IoStatus
 from continuo.firmware_py.rt.counters import AudioCounter, new_audio_counters
 
 OK, XRUN, ABSENT, BACK = IoStatus.OK, IoStatus.XRUN, IoStatus.ABSENT, IoStatus.BACK
+TRIES = 5
+"""A machine that is busy otherwise may spoil some: then there is an xrun, and no more to compare."""
 BITS = {"S32_LE": 32, "S24_3LE": 24, "S24_LE": 24, "S16_LE": 16}
 
 
@@ -32,22 +34,26 @@ def noise(count, channels=1, bits=24, seed=0):
 def test_every_sample_both_ways(timed_cards, open_duplex, loop_of, rate, packet, channels, format_name):
     """What the card's input hears is captured, and what is played is heard after the device's buffer, bit for bit."""
     card = timed_cards.add("card", format=format_name)
-    heard, played = (noise(12 * packet, channels, BITS[format_name], seed) for seed in (1, 2))
+    heard, played = (noise(18 * packet, channels, BITS[format_name], seed) for seed in (1, 2))
     card.will_capture(heard, format_name)
     full_scale = 1 << BITS[format_name] - 1
-    duplex = open_duplex("card", rate, packet, channels)
-    assert (duplex.info.capture_format, duplex.info.playback_format) == (format_name, format_name)
-    loop = loop_of(duplex, channels)
-    loop.run(12, (played / full_scale).astype(np.float32))
-    duplex.close()
+    for _ in range(TRIES):
+        card.forget_played()
+        duplex = open_duplex("card", rate, packet, channels)
+        loop = loop_of(duplex, channels)
+        loop.run(18, (played / full_scale).astype(np.float32))
+        duplex.close()
+        if not any(counts(duplex)):
+            break
     assert counts(duplex) == [0, 0, 0, 0]
+    assert (duplex.info.capture_format, duplex.info.playback_format) == (format_name, format_name)
     np.testing.assert_array_equal(loop.heard, (heard / full_scale).astype(np.float32))
     out = card.played(channels, format_name)
-    assert duplex.latency_samples == 6 * packet
-    assert not out[: 6 * packet].any()
-    count = len(out) - 6 * packet
+    assert duplex.latency_samples == 12 * packet
+    assert not out[: 12 * packet].any()
+    count = len(out) - 12 * packet
     assert count >= 5 * packet
-    np.testing.assert_array_equal(out[6 * packet :], played[:count])
+    np.testing.assert_array_equal(out[12 * packet :], played[:count])
 
 
 def test_packed_24_bits(timed_cards, open_duplex, loop_of):
@@ -61,15 +67,19 @@ def test_packed_24_bits(timed_cards, open_duplex, loop_of):
     np.testing.assert_array_equal(loop.heard[:, 0], (samples[:, 0] / (1 << 23)).astype(np.float32))
 
 
-@pytest.mark.parametrize("periods", [2, 3])
+@pytest.mark.parametrize("periods", [7, 12])
 def test_the_loop_delays_by_the_device_buffer(timed_cards, open_duplex, loop_of, periods):
     """A click handed over in one turn is captured `latency_samples` later, give or take when the directions began."""
     timed_cards.add("card", loopback=True, delay=20)
-    duplex = open_duplex("card", packet=512, periods=periods)
-    loop = loop_of(duplex)
     click = np.zeros((600, 1), np.float32)
     click[570] = 0.5
-    loop.run(7, click)
+    for _ in range(TRIES):
+        duplex = open_duplex("card", packet=512, periods=periods)
+        loop = loop_of(duplex)
+        loop.run(15, click)
+        duplex.close()
+        if not any(counts(duplex)):
+            break
     assert counts(duplex) == [0, 0, 0, 0]
     (found,) = np.flatnonzero(loop.heard)
     began_apart = 570 + duplex.latency_samples + 20 - found
@@ -83,9 +93,9 @@ def test_an_xrun_is_counted_and_the_delay_is_the_same_after_it(timed_cards, open
     loop = loop_of(duplex)
     click = np.zeros((512, 1), np.float32)
     click[100] = 0.5
-    loop.run(7, click)
+    loop.run(14, click)
     (before,) = np.flatnonzero(loop.heard)
-    stall_s = 8 * 512 / 48_000
+    stall_s = 2 * duplex.latency_samples / 48_000
     if at_fault == "both":
         time.sleep(stall_s)
         loop.run(1)
@@ -100,10 +110,23 @@ def test_an_xrun_is_counted_and_the_delay_is_the_same_after_it(timed_cards, open
         assert duplex.play_from(quiet) == OK
         assert counts(duplex)[1] == 1
     again = loop_of(duplex)
-    again.run(7, click)
+    again.run(14, click)
     (after,) = np.flatnonzero(again.heard)
     assert set(again.statuses) == {(OK, OK)}
     assert abs(int(after) - int(before)) < 512  # the directions do not begin at the very same moment
+
+
+def test_an_xrun_behind_a_converter(timed_cards, open_duplex, loop_of):
+    """ALSA's converters say that nothing is there to be read, not that their device overran."""
+    timed_cards.add("card", channels=2)
+    duplex = open_duplex("plug:card")
+    loop = loop_of(duplex)
+    for _ in range(2):
+        loop.run(3)
+        time.sleep(2 * duplex.latency_samples / 48_000)
+        loop.run(1)
+        assert loop.statuses[-1] == (XRUN, OK)
+    assert counts(duplex)[0::2] == [2, 0]
 
 
 def test_how_much_passed_unheard_is_told(timed_cards, open_duplex):
@@ -203,7 +226,7 @@ def test_two_devices(timed_cards, open_duplex, loop_of):
     speaker = timed_cards.add("speaker")
     duplex = open_duplex("default", capture_device="mic", playback_device="speaker")
     assert (duplex.info.capture_device, duplex.info.playback_device) == ("mic", "speaker")
-    loop_of(duplex).run(10)
+    loop_of(duplex).run(18)
     duplex.close()
     assert set(np.unique(speaker.played())) == {0, 1 << 29}
 
@@ -211,7 +234,7 @@ def test_two_devices(timed_cards, open_duplex, loop_of):
 def test_a_period_of_its_own(timed_cards, open_duplex):
     timed_cards.add("card")
     duplex = open_duplex("card", packet=512, period_samples=128)
-    assert (duplex.period_samples, duplex.latency_samples) == (128, 768)
+    assert (duplex.period_samples, duplex.latency_samples) == (128, 1536)
     assert duplex.period_ns == round(128e9 / 48_000)
 
 
@@ -220,7 +243,7 @@ def test_counters_of_somebody_else(timed_cards, open_duplex):
     counters = new_audio_counters()
     duplex = open_duplex("card", counters=counters)
     duplex.capture_into(np.zeros((256, 1), np.float32))
-    time.sleep(0.05)
+    time.sleep(0.2)
     duplex.capture_into(np.zeros((256, 1), np.float32))
     assert counters[AudioCounter.XRUNS_CAPTURE] == 1
 

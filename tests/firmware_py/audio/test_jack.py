@@ -30,7 +30,7 @@ def connect_loop(jackd):
 @pytest.mark.parametrize("channels", [1, 2])
 def test_what_is_played_comes_back(connect_loop, open_duplex, loop_of, channels):
     assert find_device("jack without", Direction.CAPTURE) == "viajack"
-    duplex = open_duplex("jack without", packet=512, channels=channels)
+    duplex = open_duplex("jack without", packet=512, channels=channels, periods=6)
     assert duplex.info.capture_device == "viajack"
     loop = loop_of(duplex, channels)
     click = np.zeros((512, channels), np.float32)
