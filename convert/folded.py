@@ -78,6 +78,7 @@ class Folded(nn.Module):
         self.out_channels = int(folded[-1].weight.shape[1])
         self.bins, self.width, self.columns = bins, width, columns
         self.needed = self._needed_columns()
+        self.narrowed_after, self.narrowed = self._narrowing()
         self.fine = 0
         self.register_buffer("input_scale", torch.ones(self.in_channels))
         self.register_buffer("output_scale", torch.ones(self.out_channels))
@@ -90,6 +91,8 @@ class Folded(nn.Module):
             x = taps.activation(f"encoder{level}.sum", self._run(layer, x, taps))
             x = taps.activation(f"encoder{level}", functional.leaky_relu(x, self.slope))
             skips.append(x)
+            if level == self.narrowed_after and self.narrowed < x.shape[-1]:
+                x = x[..., -self.narrowed :]
         x = taps.activation("bottleneck", functional.relu(self._run(self.bottleneck, x, taps)))
         for level, (layer, needed) in enumerate(zip(self.decoder, self.needed, strict=True), 1):
             x = x[..., -needed:] if needed < x.shape[-1] else x
@@ -172,6 +175,12 @@ class Folded(nn.Module):
     def _needed_columns(self) -> list[int]:
         """How many columns each decoder block must see, from the right."""
         return _needed([*self.encoder, self.bottleneck], self.width, self.columns)[::-1]
+
+    def _narrowing(self) -> tuple[int, int]:
+        """(level, columns): behind that encoder block, the last that mixes columns, so many are all that is needed."""
+        layers = [*self.encoder, self.bottleneck]
+        mixing = max((n for n, layer in enumerate(layers, 1) if layer.kernel_size[1] > 1), default=0)  # type: ignore[index]
+        return (mixing, self.needed[0]) if mixing < len(layers) else (0, 0)
 
 
 def seen_columns(generator: Generator, columns: int, width: int) -> int:
