@@ -45,10 +45,10 @@ class TfliteRefiner:
         try:
             self._model = path.read_bytes()
             with zipfile.ZipFile(io.BytesIO(self._model)) as archive:
-                self._settings: dict[str, Any] = json.loads(archive.read(SETTINGS))
+                self.settings: dict[str, Any] = json.loads(archive.read(SETTINGS))
         except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
             raise InputError(f"{path} holds no refiner ({error}): write one with `continuo convert`") from None
-        refiner = self._settings["refiner"]
+        refiner = self.settings["refiner"]
         self._hop, self._columns = int(refiner["hop"]), int(refiner["columns"])
         self._touched = (PREDICT_SAMPLES - 1) // self._hop + 1
         self._chunk_samples = (self._columns - 1) * self._hop + FFT_SAMPLES
@@ -59,7 +59,7 @@ class TfliteRefiner:
     def prepare(self, spec: StreamSpec, predict_samples: int) -> None:
         """Allocate every buffer, compile every kernel and run once."""
         del spec
-        refiner = self._settings["refiner"]
+        refiner = self.settings["refiner"]
         columns, touched = self._columns, self._touched
         self._interpreter = load_interpreter(self._model, self._threads)
         (into,), (out) = self._interpreter.get_input_details(), self._interpreter.get_output_details()[0]
@@ -67,10 +67,10 @@ class TfliteRefiner:
         self._output = self._interpreter.tensor(out["index"])
         self._quantised = into["dtype"] == np.int8
         codes = _per_code(into) if self._quantised else 1.0
-        self._input_factors = (1 / (codes * np.array(self._settings["input_scale"]))).astype(np.float32)
+        self._input_factors = (1 / (codes * np.array(self.settings["input_scale"]))).astype(np.float32)
         codes = _per_code(out) if self._quantised else 1.0
-        self._output_scales = (codes * np.array(self._settings["output_scale"])).astype(np.float32)
-        self._fine = int(self._settings["fine"])
+        self._output_scales = (codes * np.array(self.settings["output_scale"])).astype(np.float32)
+        self._fine = int(self.settings["fine"])
         self._relative = refiner["inputs"] != "magnitude"
         self._complex_channels = 2 if refiner["inputs"] == "complex" else 0
         self._residual = refiner["output"] == "residual"
