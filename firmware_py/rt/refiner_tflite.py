@@ -117,7 +117,7 @@ class TfliteRefiner:
         self._chunk[past:] = prediction[:PREDICT_SAMPLES]
         self._concealed[:past] = concealed[-past:]
         peak = max(self._chunk.max(), -self._chunk.min(), np.float32(1e-6))
-        self._analyse(np.float32(1.0) / peak, context)
+        self._analyse(np.float32(1.0) / peak, context, concealed)
         self._run()
         if self._residual:
             kernels.residual_output(self._network, self._level, self._real, self._imaginary)
@@ -132,7 +132,7 @@ class TfliteRefiner:
         out[:PREDICT_SAMPLES] = self._refined
         return bool(is_plausible(self._refined, context, prediction))
 
-    def _analyse(self, gain: np.float32, history: NDArray[np.float32]) -> None:
+    def _analyse(self, gain: np.float32, history: NDArray[np.float32], concealed: NDArray[np.float32]) -> None:
         """The spectrum of ``gain`` times the chunk, and what the network sees of it."""
         self._transform(self._chunk, gain, self._real, self._imaginary)
         if self._relative:
@@ -143,7 +143,7 @@ class TfliteRefiner:
                 self._input_factors, self._quantised, self._fed,
             )  # fmt: skip
             if self._repetition is not None:
-                match = np.float32(self._repetition.find(history, self._found))
+                match = np.float32(self._repetition.find(history, concealed, self._found))
                 self._transform(self._found, gain, self._other_real, self._other_imaginary)
                 kernels.repetition_input(
                     self._real, self._imaginary, self._other_real, self._other_imaginary, self._level, match,

@@ -96,7 +96,7 @@ class TorchRefiner:
         self._chunk[0, :past] = torch.from_numpy(context[-past:])
         self._chunk[0, past:] = torch.from_numpy(prediction[:PREDICT_SAMPLES])
         self._concealed[0, :past] = torch.from_numpy(concealed[-past:])
-        match = 0.0 if self._repetition is None else self._repetition.find(context, self._found[0].numpy())
+        match = 0.0 if self._repetition is None else self._repetition.find(context, concealed, self._found[0].numpy())
         with torch.inference_mode():
             refined = self._network(self._chunk, self._concealed, self._found, torch.tensor([match]))[0].numpy()
         out[:] = prediction

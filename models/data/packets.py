@@ -117,7 +117,8 @@ class PacketLosses:
         found, match = np.zeros(0, np.float32), 0.0
         if self._repetition is not None:
             found = np.zeros(self._past + PREDICT_SAMPLES, np.float32)
-            match = self._repetition.find(music[start - HISTORY_SAMPLES : start], found)
+            history = slice(start - HISTORY_SAMPLES, start)
+            match = self._repetition.find(music[history], concealed[history], found)
         return Example(music[start - self._past :], concealed[start - self._past :], truth, found, match)
 
     def batches(self, batch: int, first_step: int, steps: int) -> Iterator[Batch]:

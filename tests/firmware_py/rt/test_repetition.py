@@ -12,11 +12,13 @@ PAST = 2496
 pytestmark = pytest.mark.skipif(not JIT, reason="a search through 6 s takes minutes uncompiled")
 
 
-def found(history):
+def found(history, hidden=0):
     repetition = Repetition()
     repetition.prepare(PAST)
     out = np.full(PAST + PREDICT_SAMPLES, 9.0, np.float32)
-    return repetition.find(np.ascontiguousarray(history, np.float32), out), out
+    concealed = np.zeros(HISTORY_SAMPLES, np.float32)
+    concealed[HISTORY_SAMPLES - hidden :] = 1.0
+    return repetition.find(np.ascontiguousarray(history, np.float32), concealed, out), out
 
 
 def noise(samples, seed=0):
@@ -30,6 +32,25 @@ def test_a_loop_is_continued_exactly(period):
     match, out = found(loop[end - HISTORY_SAMPLES : end])
     assert match == pytest.approx(1.0, abs=1e-4)
     np.testing.assert_allclose(out, loop[end - PAST : end + PREDICT_SAMPLES], atol=1e-4)
+
+
+@pytest.mark.parametrize("hidden", [64, 100, 512, 3 * 512, 20_000])
+@pytest.mark.parametrize("period", [4001, 88_200])
+def test_in_a_burst_the_loop_that_was_received_goes_on(period, hidden):
+    loop = np.tile(noise(period), 2 + 2 * HISTORY_SAMPLES // period)
+    end = HISTORY_SAMPLES + 777
+    history = loop[end - HISTORY_SAMPLES : end].copy()
+    history[HISTORY_SAMPLES - hidden :] = noise(hidden, 7)  # what a predictor made of it
+    match, out = found(history, hidden)
+    assert match == pytest.approx(1.0, abs=1e-4)
+    np.testing.assert_allclose(out[PAST:], loop[end : end + PREDICT_SAMPLES], atol=1e-4)
+
+
+@pytest.mark.parametrize("hidden", [60_000, HISTORY_SAMPLES])
+def test_a_history_that_was_never_received_harms_nothing(hidden):
+    match, out = found(noise(HISTORY_SAMPLES), hidden)
+    assert 0 <= match < 0.4
+    assert np.isfinite(out).all()
 
 
 @pytest.mark.parametrize(("then", "gain"), [(2.0, 0.5), (0.9, 1 / 0.9), (0.1, LOUDEST_GAIN)])
