@@ -96,9 +96,21 @@ def _report(
 def _stage_table(rows: list[Stages]) -> Table:
     table = Table(
         title="Stages of the concealer, one channel; p50 / p99 ms, and how many times faster than the paper's "
-        f"{PAPER_PREDICT_MS} ms (LPC) and {PAPER_CROSSFADE_MS} ms (crossfade) at p50"
+        f"{PAPER_PREDICT_MS} ms (LPC) and {PAPER_CROSSFADE_MS} ms (crossfade) at p50; "
+        "replaced, received: all of such a packet"
     )
-    for column in ("method", "packet", "rate Hz", "predict", "faster", "crossfade", "faster", "received, total"):
+    for column in (
+        "method",
+        "packet",
+        "Hz",
+        "predict",
+        "faster",
+        "refine",
+        "replaced",
+        "crossfade",
+        "faster",
+        "received",
+    ):
         table.add_column(column, justify="left" if column == "method" else "right", no_wrap=True)
     for row in rows:
         table.add_row(
@@ -107,6 +119,8 @@ def _stage_table(rows: list[Stages]) -> Table:
             str(row.sample_rate_hz),
             f"{row.predict.p50_ms:.3f} / {row.predict.p99_ms:.3f}",
             f"{PAPER_PREDICT_MS / row.predict.p50_ms:.2f}",
+            f"{row.refine.p50_ms:.2f} / {row.refine.p99_ms:.2f}",
+            f"{row.replaced.p50_ms:.2f} / {row.replaced.p99_ms:.2f}",
             f"{row.crossfade.p50_ms:.4f} / {row.crossfade.p99_ms:.4f}",
             f"{PAPER_CROSSFADE_MS / row.crossfade.p50_ms:.0f}",
             f"{row.received.p50_ms:.4f} / {row.received.p99_ms:.4f}",

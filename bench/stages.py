@@ -14,7 +14,18 @@ from .predictors import music
 
 __all__ = ["METHODS_TIMED", "Stages", "stages"]
 
-METHODS_TIMED = ("lpc-paper", "lpc")
+METHODS_TIMED = ("lpc-paper", "lpc", "lite-int8")
+
+LOST = 1
+"""Step of the four at which a packet is lost."""
+COLUMNS = (
+    (LOST, "predict_ns"),
+    (LOST, "refine_ns"),
+    (LOST, "total_ns"),
+    (LOST + 1, "crossfade_ns"),
+    (LOST + 2, "total_ns"),
+)
+"""(step, column of the timing row) of each field of `Stages`."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,10 @@ class Stages:
     sample_rate_hz: int
     predict: Times
     """Fit and prediction, for a lost packet."""
+    refine: Times
+    """Transforms, search of the past and network; next to nothing without a refiner."""
+    replaced: Times
+    """A lost packet, all of it: predicted, refined, spliced."""
     crossfade: Times
     """Splice and bookkeeping of the first packet after a gap: copy, crossfade, history."""
     received: Times
@@ -39,7 +54,7 @@ def stages(packets: tuple[int, ...], rates_hz: tuple[int, ...], repetitions: int
     for _, concealer, spec in streams:
         concealer.prepare(spec)
     samples = music(1 << 16)
-    taken = np.zeros((len(streams), 3, repetitions), np.int64)
+    taken = np.zeros((len(streams), len(COLUMNS), repetitions), np.int64)
     gc.collect()
     gc.disable()
     try:
@@ -47,11 +62,11 @@ def stages(packets: tuple[int, ...], rates_hz: tuple[int, ...], repetitions: int
             for index, (_, concealer, spec) in enumerate(streams):
                 for step in range(4):
                     start = (4 * repetition + step) * spec.packet_samples % (len(samples) - spec.packet_samples)
-                    lost = step == 1
+                    lost = step == LOST
                     concealer.process(None if lost else samples[start : start + spec.packet_samples, np.newaxis])
-                    if repetition >= 0 and step >= 1:
-                        column = ("predict_ns", "crossfade_ns", "total_ns")[step - 1]
-                        taken[index, step - 1, repetition] = concealer.row[column]
+                    for place, (of_step, column) in enumerate(COLUMNS):
+                        if repetition >= 0 and step == of_step:
+                            taken[index, place, repetition] = concealer.row[column]
     finally:
         gc.enable()
     return [

@@ -16,6 +16,7 @@ from .train import CHECKPOINT, Schedule, train
 __all__ = ["main"]
 
 SMOKE_STEPS = 12
+SMOKE_EXAMPLES = 48
 BUNDLED = Path(__file__).parent.parent / "firmware_py" / "assets"
 
 
@@ -39,7 +40,7 @@ def main(
     """
     if smoke:
         with tempfile.TemporaryDirectory() as folder:
-            best = _smoke(load_experiment(experiment, batch=2), out or Path(folder) / "run", precision)
+            best = _smoke(load_experiment(experiment, batch=2, examples=SMOKE_EXAMPLES), out or Path(folder) / "run", precision)
             print(f"smoke run of {experiment}: trained, validated, resumed, exported {best.name}", file=sys.stderr)  # noqa: T201
         return
     settings = load_experiment(experiment, **({} if steps is None else {"steps": steps}))

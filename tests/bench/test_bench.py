@@ -32,8 +32,10 @@ def test_quick_run_writes_what_it_prints(tmp_path, capsys):
     reference = rows[figures["fit"][0]["reference"]]
     assert rows["ours"]["times_faster"] == pytest.approx(reference["p50_ms"] / rows["ours"]["p50_ms"])
     assert {(s["method"], s["packet_samples"]) for s in figures["stages"]} == {
-        (method, packet) for method in ("lpc-paper", "lpc") for packet in (64, 512)
+        (method, packet) for method in ("lpc-paper", "lpc", "lite-int8") for packet in (64, 512)
     }
+    refined = [s for s in figures["stages"] if s["method"] == "lite-int8"]
+    assert all(s["replaced"]["p50_ms"] > s["refine"]["p50_ms"] > s["predict"]["p50_ms"] / 10 for s in refined)
     assert all(s["predict"]["p50_ms"] > s["crossfade"]["p50_ms"] > 0 for s in figures["stages"])
     assert figures["network"]["reference"] == "int8, every column"
     assert all(rate > 0 for rate in figures["gmacs_per_second"].values())

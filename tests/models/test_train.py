@@ -16,6 +16,7 @@ from continuo.models.experiment import load_experiment
 from continuo.models.train import Schedule, train
 from continuo.models.validate import Validation
 
+SMALL = {"batch": 2, "examples": 16}
 SCHEDULE = Schedule(log=2, checkpoint=2, validate=4, validation_clips=1, validation_seconds=1.0)
 
 
@@ -30,7 +31,8 @@ def test_smoke(experiment: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     refiner = load_weights(tmp_path / "run" / "best.npz")
     noise = 0.1 * torch.randn(1, refiner.spectrum.chunk_samples)
-    assert torch.isfinite(refiner(noise, torch.zeros_like(noise))).all()
+    concealed, repetition = torch.zeros_like(noise), torch.roll(noise, 100)
+    assert torch.isfinite(refiner(noise, concealed, repetition, torch.tensor([0.8]))).all()
     assert {p.suffix for p in (tmp_path / "run").iterdir()} >= {".npz", ".pt", ".csv"}
 
 
@@ -48,7 +50,7 @@ def test_bad_input(args: list[str], word: str, monkeypatch: pytest.MonkeyPatch) 
 
 def test_resuming_gives_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    experiment = load_experiment("bin2bin-lite", batch=2, steps=6, adversarial_from=0)
+    experiment = load_experiment("bin2bin-lite", steps=6, adversarial_from=0, **SMALL)
     train(experiment, BUNDLED, tmp_path / "straight", fabric, SCHEDULE, resume=False)
 
     def interrupt(*_: object) -> None:
@@ -67,23 +69,23 @@ def test_resuming_gives_the_same_weights(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_another_experiments_run_is_not_continued(tmp_path: Path) -> None:
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    train(load_experiment("bin2bin-lite", batch=2, steps=2), BUNDLED, tmp_path, fabric, SCHEDULE, resume=False)
+    train(load_experiment("bin2bin-lite", steps=2, **SMALL), BUNDLED, tmp_path, fabric, SCHEDULE, resume=False)
     with pytest.raises(InputError, match="learning_rate"):
         train(
-            load_experiment("bin2bin-lite", batch=2, steps=4, learning_rate=1e-3),
+            load_experiment("bin2bin-lite", steps=4, learning_rate=1e-3, **SMALL),
             BUNDLED, tmp_path, fabric, SCHEDULE, resume=True,
         )  # fmt: skip
 
 
 def test_warm_start_begins_from_the_weights(tmp_path: Path) -> None:
     fabric = Fabric(accelerator="cpu", devices=1, precision="32-true")
-    experiment = load_experiment("bin2bin-lite", batch=2, steps=4, learning_rate=1e-2)
+    experiment = load_experiment("bin2bin-lite", steps=4, learning_rate=1e-2, **SMALL)
     first = train(experiment, BUNDLED, tmp_path / "first", fabric, SCHEDULE, resume=False)
-    still = load_experiment("bin2bin-lite", batch=2, steps=1, learning_rate=0.0)
+    still = load_experiment("bin2bin-lite", steps=1, learning_rate=0.0, **SMALL)
     second = train(still, BUNDLED, tmp_path / "second", fabric, SCHEDULE, resume=True, warm_start=first)
     before, after = (load_weights(path).generator.last.weight for path in (first, second))
     assert before.abs().max() > 0
     assert torch.equal(before, after)
-    paper = load_experiment("bin2bin-lite-paper", batch=2, steps=1)
+    paper = load_experiment("bin2bin-lite-paper", steps=1, **SMALL)
     with pytest.raises(InputError, match="another network"):
         train(paper, BUNDLED, tmp_path / "third", fabric, SCHEDULE, resume=False, warm_start=first)
