@@ -39,6 +39,8 @@ _START_S = 300.0
 _STUCK_S = 5.0
 _FADE_S = 3.0
 _GOODBYE_S = 2.0
+_KILLED_S = 10.0
+"""A machine that is out of memory or waits for a device may take a while even over SIGKILL."""
 _BACKOFF_S = (0.0, 0.5, 1.0, 2.0, 5.0)
 _FORGET_S = 60.0
 
@@ -62,7 +64,10 @@ class _Running:
 
     @property
     def ended(self) -> bool:
-        return self._child.poll() is not None if self._child is not None else not is_running(self.mark)
+        """Whether it ended with all its threads; its remains may wait for its parent yet, if that is not us."""
+        if self._child is not None and self._child.poll() is not None:
+            return True
+        return bool(select.select([self.descriptor], [], [], 0)[0])
 
     @property
     def how(self) -> int | None:
@@ -76,20 +81,31 @@ class _Running:
     def wait(self, timeout_s: float) -> bool:
         until_s = time.monotonic() + timeout_s
         while not self.ended and (left_s := until_s - time.monotonic()) > 0:
-            select.select([self.descriptor], [], [], left_s)
-            if not self.ended:
-                time.sleep(0.001)  # ended, and its remains not yet seen to be
+            with contextlib.suppress(InterruptedError):
+                select.select([self.descriptor], [], [], left_s)
         return self.ended
 
     def end(self, timeout_s: float) -> None:
-        """SIGTERM, and SIGKILL if it takes longer than that."""
+        """SIGTERM, and SIGKILL if it takes longer than that; returns when it is gone."""
         self.send(signal.SIGTERM)
         if not self.wait(timeout_s):
             self.send(signal.SIGKILL)
-            self.wait(timeout_s)
+            self.wait(_KILLED_S)
 
     def close(self) -> None:
         os.close(self.descriptor)
+
+
+def _adopt(mark: ProcessMark) -> _Running | None:
+    """A process that our predecessor left; None when it has ended meanwhile."""
+    try:
+        process = _Running(mark, None)
+    except ProcessLookupError:
+        return None
+    if is_running(mark):  # it is that one that we hold, and none that got its number since
+        return process
+    process.close()
+    return None
 
 
 class Supervisor:
@@ -110,15 +126,16 @@ class Supervisor:
         self._failures: dict[str, list[float]] = {name: [] for name in _RESTARTS}
         spec, method = config.stream.spec, METHODS[config.conceal.method]
         fingerprint, marks = place.read_marks()
-        self.attached = fingerprint == self._fingerprint and "audio" in marks
-        left = [_Running(mark, None) for name, mark in marks.items() if not (self.attached and name in _MODULES)]
-        for process in left:  # of another configuration, or without audio
+        found = {name: process for name, mark in marks.items() if (process := _adopt(mark)) is not None}
+        self.attached = fingerprint == self._fingerprint and "audio" in found
+        if self.attached:
+            self._running = {name: found.pop(name) for name in _MODULES if name in found}
+        for process in found.values():  # of another configuration, or without audio
             process.end(_FADE_S)
             process.close()
         place.make_pipes(*_MODULES)
         self.memory = BoxMemory(place.memory, spec, method, create=not self.attached)
         if self.attached:
-            self._running = {name: _Running(marks[name], None) for name in marks if name in _MODULES}
             self.memory.audio[AudioCounter.COMMAND] = Command.PLAY
             self.memory.audio[AudioCounter.RESTARTS_CONTROL] += 1
 
@@ -166,7 +183,7 @@ class Supervisor:
             process = self._running.get(name)
             if process is not None and not process.ended and self._is_stuck(name, process):
                 process.send(signal.SIGKILL)
-                process.wait(_GOODBYE_S)
+                process.wait(_KILLED_S)
             if process is not None and process.ended:
                 process.close()
                 del self._running[name]

@@ -166,8 +166,11 @@ class BoxProcess:
         self.until(lambda: self.count("PLAYED") > before + 20, what="it does not play")
         return self
 
+    def mark(self, name):
+        return self.until(lambda: Place(self.config).read_marks()[1].get(name), what=f"no process {name}")
+
     def pid(self, name):
-        return self.until(lambda: Place(self.config).read_marks()[1].get(name), what=f"no process {name}").pid
+        return self.mark(name).pid
 
     def count(self, *names):
         counts = [int(self.memory.audio[AudioCounter[name]]) for name in names]
