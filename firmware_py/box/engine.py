@@ -16,11 +16,12 @@ from ..rt.ladder import Ladder
 from ..rt.merge import Merger
 from ..rt.method import Method
 from ..rt.playout import Action, Playout, Pull
-from ..rt.rings import ARRIVAL_NS, FLAGS, HEAD_WORDS, NUMBER
+from ..rt.rings import HEAD_WORDS, AudioRing
 from ..rt.spec import StreamSpec
 from ..rt.timing import Cause, Rung
 from .blocks import Fade, SampleQueue, peak_millionths
-from .memory import LOST, RECOVERED, RESET, WANTED, BoxMemory
+from .engine_kernels import HIGHEST_NUMBER, NOT_KEPT, NOTES, count_period, hand_over, receive
+from .memory import LOST, RESET, WANTED, BoxMemory
 from .probe import LatencyProbe
 from .rows import PacketRows
 from .steering import Steering
@@ -61,6 +62,7 @@ class Engine:
         steering: Steering, wake_net: Waker, wake_conceal: Waker, clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:  # fmt: skip
         packet, channels = spec.packet_samples, spec.channels
+        self._spec = spec
         self._clock_ns = clock_ns
         self._memory, self._counters, self._net = memory, memory.audio, memory.net
         self._playout, self._steering = playout, steering
@@ -79,15 +81,20 @@ class Engine:
         self._damaged_before = 0
         self._capture_fade, self._playback_fade = (Fade(round(_FADE_S * spec.sample_rate_hz)) for _ in range(2))
         self._end_fade = Fade(packet)
-        self._head = np.zeros(HEAD_WORDS, np.int64)
+        self._head, self._notes = np.zeros(HEAD_WORDS, np.int64), np.zeros(NOTES, np.int64)
+        self._not_kept = np.zeros((NOT_KEPT, 3), np.int64)
+        self._from_net, self._playout_arrays = memory.from_net.arrays, playout.arrays
+        self._playout_state, self._tolerance_state = playout.arrays[0], playout.arrays[4]
+        self._pulled, self._record_received, self._record_played = (
+            ring.arrays for ring in (memory.pulled, memory.record_received, memory.record_played)
+        )
         self._sent = self._gap_samples = 0
-        self._last_arrival_ns = 0
         self._playing = self._has_played = False
         self._gone = False
         self._xrun = False
         self._pulled_ns = self._last_pulled_ns = 0
         self._tightness_millionths = self._counters.item(AudioCounter.TIGHTNESS_MILLIONTHS)
-        peak_millionths(self._silence)
+        self._warm_up()
 
         self.probe: LatencyProbe | None = None
         """Takes the place of the music while it is there."""
@@ -146,20 +153,27 @@ class Engine:
         self._rows.finish()
 
     def _send(self, captured: NDArray[np.float32], now_ns: int) -> None:
-        queue, ring = self._captured, self._memory.to_net
-        queue.put(captured, len(captured))
-        if queue.level_samples < self._packet_samples:
-            return
-        while self._gap_samples >= self._packet_samples:
-            self._gap_samples -= self._packet_samples
-            self._sent += 1
-        while queue.level_samples >= self._packet_samples:
-            queue.get(self._block)
-            if not ring.push(self._sent, now_ns, 0, self._block):
-                self._counters[AudioCounter.CAPTURE_DROPPED] += 1
-            self._sent += 1
+        queue = self._captured
+        if queue.level_samples + len(captured) >= self._packet_samples:
+            while self._gap_samples >= self._packet_samples:
+                self._gap_samples -= self._packet_samples
+                self._sent += 1
+        if queue.level_samples == 0 and len(captured) == self._packet_samples:
+            self._send_packet(captured, now_ns)
+        else:
+            queue.put(captured, len(captured))
+            if queue.level_samples < self._packet_samples:
+                return
+            while queue.level_samples >= self._packet_samples:
+                queue.get(self._block)
+                self._send_packet(self._block, now_ns)
         self._wake_net.wake()
-        self._counters[AudioCounter.CAPTURE_PEAK] = peak_millionths(self._block)
+
+    def _send_packet(self, packet: NDArray[np.float32], now_ns: int) -> None:
+        if not self._memory.to_net.push(self._sent, now_ns, 0, packet):
+            self._counters[AudioCounter.CAPTURE_DROPPED] += 1
+        self._sent += 1
+        self._counters[AudioCounter.CAPTURE_PEAK] = peak_millionths(packet)
 
     def _follow_control(self, now_ns: int) -> None:
         tightness_millionths = self._counters.item(AudioCounter.TIGHTNESS_MILLIONTHS)
@@ -173,25 +187,22 @@ class Engine:
 
     def _receive(self) -> None:
         """Take everything that has come."""
-        ring, head, playout = self._memory.from_net, self._head, self._playout
-        while ring.peek(head):
-            number, arrival_ns, flags = head.item(NUMBER), head.item(ARRIVAL_NS), head.item(FLAGS)
-            self._counters[AudioCounter.RECEIVED] += 1
-            arrival = playout.arrive(number, arrival_ns, flags & RECOVERED != 0)
-            inter_arrival_ns = arrival_ns - self._last_arrival_ns if self._last_arrival_ns else 0
-            self._last_arrival_ns = arrival_ns
-            self._rows.received(number)
-            if arrival.kept:
-                self._store.take(ring, head, number, arrival_ns, inter_arrival_ns)
-            else:
-                ring.discard()
-                self._rows.late(number, arrival_ns, inter_arrival_ns)
+        again = True
+        while again:
+            count: int = receive(
+                self._from_net, self._playout_arrays, self._store.arrays, self._head, self._notes, self._not_kept,
+                self._counters,
+            )  # fmt: skip
+            for k in range(count):
+                self._rows.late(self._not_kept.item(k, 0), self._not_kept.item(k, 1), self._not_kept.item(k, 2))
+            again = count == NOT_KEPT
+        self._rows.received(self._notes.item(HIGHEST_NUMBER))
 
     def _play(self, now_ns: int) -> None:
         """Pull one packet, and put what is to be heard of it into the queue."""
         pull = self._playout.pull(now_ns, self._queue.level_samples)
         action = pull.action
-        if action in {Action.STOPPED, Action.BUFFERING}:
+        if action == Action.STOPPED or action == Action.BUFFERING:  # noqa: PLR1714 (a set would be made anew)
             self._put(self._end_of_stream() if self._playing else self._silence)
             return
         pulled_ns = self._clock_ns()
@@ -211,10 +222,11 @@ class Engine:
             received = self._silence
             out = ladder.lost()
         flags = (0 if pull.present else LOST) | (WANTED if pull.prepare_next else 0) | (RESET if first else 0)
-        self._memory.pulled.push(index, pulled_ns, flags, received if pull.present else out)
+        hand_over(
+            self._pulled, self._record_received, self._record_played, index, pull.number, pulled_ns, flags,
+            received if pull.present else out, received, out,
+        )  # fmt: skip
         self._wake_conceal.wake()
-        self._memory.record_received.push(pull.number, pulled_ns, flags, received)
-        self._memory.record_played.push(pull.number, pulled_ns, flags, out)
         self._put(out)
         self._write_row(pull, pulled_ns, self._clock_ns())
         self._last_pulled_ns = pulled_ns
@@ -268,18 +280,18 @@ class Engine:
         counters[AudioCounter.PLAYED] += 1
 
     def _count(self, out: NDArray[np.float32]) -> None:
-        counters, playout = self._counters, self._playout
-        counters[AudioCounter.PERIODS] += 1
-        counters[AudioCounter.LOST_NETWORK] = playout.lost
-        counters[AudioCounter.LATE] = playout.late
-        counters[AudioCounter.REORDERED] = playout.reordered
-        counters[AudioCounter.DUPLICATED] = playout.duplicated
-        counters[AudioCounter.INSERTED] = playout.inserted
-        counters[AudioCounter.DROPPED] = playout.dropped
-        depth_samples = playout.depth_samples
-        counters[AudioCounter.DEPTH_SAMPLES_NOW] = depth_samples
-        counters[AudioCounter.DEPTH_PACKETS_NOW] = depth_samples // self._packet_samples
-        counters[AudioCounter.TOLERANCE_SAMPLES] = playout.tolerance_samples
-        counters[AudioCounter.DRIFT_PPB] = self._steering.drift_ppb
-        counters[AudioCounter.DAMAGED_SAMPLES] = self._damaged_before + self._ladder.player.damaged_samples
-        counters[AudioCounter.PLAYBACK_PEAK] = peak_millionths(out)
+        count_period(
+            self._counters, self._playout_state, self._tolerance_state, self._packet_samples,
+            self._steering.drift_ppb, self._damaged_before + self._ladder.player.damaged_samples, out,
+        )  # fmt: skip
+
+    def _warm_up(self) -> None:
+        """Load the kernels, on memory of our own: the box's may be in use."""
+        peak_millionths(self._silence)
+        ring = AudioRing(self._spec, 2)
+        receive(
+            ring.arrays, self._playout_arrays, self._store.arrays, self._head, self._notes, self._not_kept,
+            self._counters,
+        )  # fmt: skip
+        hand_over(ring.arrays, ring.arrays, ring.arrays, 0, 0, 0, 0, *[self._silence] * 3)
+        count_period(self._counters.copy(), self._playout_state, self._tolerance_state, 1, 0, 0, self._silence)

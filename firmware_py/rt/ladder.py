@@ -53,7 +53,8 @@ class Ladder:
         self._slots = slots
         shape = (spec.channels, self._burst.ahead_samples)
         self._playing, self._spare, self._mirrored, self._silence = (np.zeros(shape, np.float32) for _ in range(4))
-        self._last = np.zeros((spec.packet_samples, spec.channels), np.float32)
+        self._nothing = np.zeros((spec.packet_samples, spec.channels), np.float32)
+        self._last = self._nothing
         self._blends = self.method.refiner is not None
         self._reach_samples = self._burst.ahead_samples - spec.packet_samples - len(self._burst.rise)
         self.index = 0
@@ -65,7 +66,7 @@ class Ladder:
         """The next packet is another stream's first, to be faded in if it comes ``from_silence``; numbers go on."""
         self.player.reset(from_silence)
         self._burst.reset()
-        self._last.fill(0)
+        self._last = self._nothing
         self._forget()
 
     def received(self, packet: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -133,7 +134,7 @@ class Ladder:
         self.work_ns = self.ready_ns = 0
 
     def _played(self, out: NDArray[np.float32]) -> NDArray[np.float32]:
-        np.copyto(self._last, out)
+        self._last = out  # the player's, until its next call
         self.index += 1
         return out
 

@@ -5,6 +5,7 @@ times it is told, so that a test can run ten minutes in seconds. docs/box.md has
 """
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -214,7 +215,7 @@ class Playout:
         pull.action = _ACTIONS[code]
         pull.number = state.item(k.OUT_NUMBER)
         pull.second = state.item(k.OUT_SECOND)
-        pull.present = code in {k.PULL_PLAY, k.PULL_MERGED}
+        pull.present = code == k.PULL_PLAY or code == k.PULL_MERGED  # noqa: PLR1714 (a set would be allocated)
         pull.next_present = state.item(k.OUT_NEXT_PRESENT) != 0
         pull.prepare_next = state.item(k.OUT_PREPARE_NEXT) != 0
         pull.depth_samples = self._packet_samples * state.item(k.OUT_DEPTH)
@@ -235,6 +236,15 @@ class Playout:
             raise InputError(f"fixed_packets is {fixed_packets}: choose from 0 to {_FIXED_PACKETS_MOST}, or -1: adapt")
         self._state[k.FIXED] = fixed_packets
         self._state[k.URGENT] = 1
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], ...]:
+        """What `playout_kernels.arrive` takes, for kernels that receive packets along with other work."""
+        tolerance = self._tolerance
+        return (
+            self._state, self._entries, self.arrivals.values, self.arrivals.marks,
+            tolerance.state, tolerance.bins, tolerance.total,
+        )  # fmt: skip
 
     @property
     def next_number(self) -> int:

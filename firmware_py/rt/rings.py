@@ -8,7 +8,10 @@ from ..errors import InputError
 from .fences import acquire, release
 from .spec import StreamSpec
 
-__all__ = ["ARRIVAL_NS", "FLAGS", "HEAD_WORDS", "NUMBER", "AudioRing"]
+__all__ = [
+    "ARRIVAL_NS", "FLAGS", "HEAD_WORDS", "NUMBER", "AudioRing", "discard_packet", "peek_head", "pop_packet",
+    "push_packet",
+]  # fmt: skip
 
 NUMBER, ARRIVAL_NS, FLAGS = 0, 1, 2
 """Places in a packet's head."""
@@ -74,6 +77,11 @@ class AudioRing:
         samples = capacity_packets * spec.packet_samples * spec.channels
         return 8 * _STATE_WORDS + capacity_packets * 8 * HEAD_WORDS + (4 * samples + 7) // 8 * 8
 
+    @property
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """State, heads and samples, for kernels that move packets along with other work."""
+        return self._state, self._heads, self._samples
+
     def __len__(self) -> int:
         """Packets pushed and not popped yet."""
         return self._state.item(_WRITE) - self._state.item(_READ)
@@ -90,19 +98,19 @@ class AudioRing:
 
     def push(self, number: int, arrival_ns: int, flags: int, samples: NDArray[np.float32]) -> bool:
         """Append a copy of one packet [shape=(packet_samples, channels), C order]; False: full, dropped and counted."""
-        return bool(_push(self._state, self._heads, self._samples, number, arrival_ns, flags, samples))
+        return bool(push_packet(self._state, self._heads, self._samples, number, arrival_ns, flags, samples))
 
     def peek(self, head: NDArray[np.int64]) -> bool:
         """Copy the oldest packet's head [int64, shape=(HEAD_WORDS,)] without taking it; False: there is none."""
-        return bool(_peek(self._state, self._heads, head))
+        return bool(peek_head(self._state, self._heads, head))
 
     def pop(self, head: NDArray[np.int64], samples: NDArray[np.float32]) -> bool:
         """Move the oldest packet into ``head`` and ``samples``; False: there is none."""
-        return bool(_pop(self._state, self._heads, self._samples, head, samples))
+        return bool(pop_packet(self._state, self._heads, self._samples, head, samples))
 
     def discard(self) -> None:
         """Take the oldest packet, if there is one, without looking at it. Consumer only."""
-        _discard(self._state)
+        discard_packet(self._state)
 
     def skip(self) -> int:
         """Take everything without looking at it; return how many packets. Consumer only."""
@@ -124,14 +132,14 @@ class AudioRing:
         """Load the kernels, on a ring of our own: this one may be in use."""
         state, heads, samples = np.zeros_like(self._state), self._heads[:1].copy(), self._samples[:1].copy()
         packet = samples[0].copy()
-        _push(state, heads, samples, 0, 0, 0, packet)
-        _peek(state, heads, self._head)
-        _pop(state, heads, samples, self._head, packet)
-        _discard(state)
+        push_packet(state, heads, samples, 0, 0, 0, packet)
+        peek_head(state, heads, self._head)
+        pop_packet(state, heads, samples, self._head, packet)
+        discard_packet(state)
 
 
 @njit(cache=True, nogil=True)
-def _push(state, heads, samples, number, arrival_ns, flags, packet):  # type: ignore[no-untyped-def]
+def push_packet(state, heads, samples, number, arrival_ns, flags, packet):  # type: ignore[no-untyped-def]
     write = state[_WRITE]
     read = state[_READ]
     acquire()  # the consumer is done with the place before we write to it
@@ -151,7 +159,7 @@ def _push(state, heads, samples, number, arrival_ns, flags, packet):  # type: ig
 
 
 @njit(cache=True, nogil=True)
-def _peek(state, heads, head):  # type: ignore[no-untyped-def]
+def peek_head(state, heads, head):  # type: ignore[no-untyped-def]
     read = state[_READ]
     write = state[_WRITE]
     acquire()
@@ -164,8 +172,8 @@ def _peek(state, heads, head):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _pop(state, heads, samples, head, packet):  # type: ignore[no-untyped-def]
-    if not _peek(state, heads, head):
+def pop_packet(state, heads, samples, head, packet):  # type: ignore[no-untyped-def]
+    if not peek_head(state, heads, head):
         return False
     read = state[_READ]
     place = read & (heads.shape[0] - 1)
@@ -178,7 +186,7 @@ def _pop(state, heads, samples, head, packet):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _discard(state):  # type: ignore[no-untyped-def]
+def discard_packet(state):  # type: ignore[no-untyped-def]
     read = state[_READ]
     if state[_WRITE] - read > 0:
         release()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 
-__all__ = ["BOX_TIMING_DTYPE", "TIMING_DTYPE", "Cause", "Rung", "TimingRing"]
+__all__ = ["BOX_TIMING_DTYPE", "DROPPED", "READ", "TIMING_DTYPE", "WRITE", "Cause", "Rung", "TimingRing"]
 
 
 class Rung(IntEnum):
@@ -84,7 +84,7 @@ Lost is told from late by waiting: a row is pushed once its packet came, or can 
 """
 
 # Counters lie a cache line (8 int64) apart, so that the two sides do not pull one line back and forth.
-_WRITE, _DROPPED, _READ, _STATE_WORDS = 0, 1, 8, 16
+WRITE, DROPPED, READ, _STATE_WORDS = 0, 1, 8, 16
 
 
 class TimingRing:
@@ -138,14 +138,19 @@ class TimingRing:
             raise InputError(f"capacity_rows is {capacity_rows}: choose a power of two, such as 4096")
         return 8 * _STATE_WORDS + capacity_rows * dtype.itemsize
 
+    @property
+    def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+        """State (`WRITE`, `DROPPED`, `READ`) and rows, for kernels that push rows along with other work."""
+        return self._state, self._rows
+
     def __len__(self) -> int:
         """Rows pushed and not drained yet."""
-        return self._state.item(_WRITE) - self._state.item(_READ)
+        return self._state.item(WRITE) - self._state.item(READ)
 
     @property
     def dropped_rows(self) -> int:
         """Rows that found the ring full (or did not fit its row type), since the buffer was zero."""
-        return self._state.item(_DROPPED)
+        return self._state.item(DROPPED)
 
     def push(self, row: NDArray[np.void] | np.void) -> bool:
         """Append a copy of one row. Producer only; allocates no numpy memory, takes no lock, raises nothing.
@@ -161,16 +166,16 @@ class TimingRing:
             False when the row was dropped.
         """
         state = self._state
-        write = state.item(_WRITE)
-        if write - state.item(_READ) <= self._mask:
+        write = state.item(WRITE)
+        if write - state.item(READ) <= self._mask:
             try:
                 self._rows[write & self._mask] = row
             except (TypeError, ValueError, OverflowError):  # not a row: a counter, never an exception, on this side
                 pass
             else:
-                state[_WRITE] = write + 1  # publishes the row: last
+                state[WRITE] = write + 1  # publishes the row: last
                 return True
-        state[_DROPPED] = state.item(_DROPPED) + 1
+        state[DROPPED] = state.item(DROPPED) + 1
         return False
 
     def drain(self, out: NDArray[np.void]) -> int:
@@ -186,11 +191,11 @@ class TimingRing:
         int
             How many rows were moved; fewer than n means that the ring was empty for a moment.
         """
-        read = self._state.item(_READ)
-        count = min(self._state.item(_WRITE) - read, len(out))
+        read = self._state.item(READ)
+        count = min(self._state.item(WRITE) - read, len(out))
         start = read & self._mask
         before_wrap = min(count, self.capacity_rows - start)
         out[:before_wrap] = self._rows[start : start + before_wrap]
         out[before_wrap:count] = self._rows[: count - before_wrap]
-        self._state[_READ] = read + count  # frees the places: last
+        self._state[READ] = read + count  # frees the places: last
         return count
