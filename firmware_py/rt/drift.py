@@ -24,11 +24,12 @@ _LEAN_LIMIT = 100e-6
 _LEAN_NS = 10e9
 """Time in which the lean would make up for the buffer's excess."""
 _SMOOTH_NS = 1e9
+"""Time constant of each of two low passes in a row, so that neither the ratio nor its slope ever jumps."""
 _RATIO_PER_NS = 60e-6 / 1e9
 """The ratio moves by at most 60 ppm in a second, a tenth of a cent."""
 
 # Places in `_values` (float64).
-_NS_PER_SAMPLE, RATIO, DRIFT, _SMOOTHED, _LAST_SAMPLES, _STARTED, _VALUES = range(7)
+_NS_PER_SAMPLE, RATIO, DRIFT, _SMOOTHED, _SMOOTHER, _LAST_SAMPLES, _STARTED, _VALUES = range(8)
 
 
 class DriftEstimator:
@@ -111,7 +112,9 @@ def steer(values, periods, period_marks, arrivals, arrival_marks, now_ns, sample
     values[DRIFT] = drift = min(max(drift, -_DRIFT_LIMIT), _DRIFT_LIMIT)
     lean = excess_samples * values[_NS_PER_SAMPLE] / _LEAN_NS
     wanted = drift + min(max(lean, -_LEAN_LIMIT), _LEAN_LIMIT)
-    values[_SMOOTHED] += (wanted - values[_SMOOTHED]) * min(elapsed_ns / _SMOOTH_NS, 1.0)
+    share = min(elapsed_ns / _SMOOTH_NS, 1.0)
+    values[_SMOOTHED] += (wanted - values[_SMOOTHED]) * share
+    values[_SMOOTHER] += (values[_SMOOTHED] - values[_SMOOTHER]) * share
     reach = _RATIO_PER_NS * elapsed_ns
-    values[RATIO] += min(max(1.0 + values[_SMOOTHED] - values[RATIO], -reach), reach)
+    values[RATIO] += min(max(1.0 + values[_SMOOTHER] - values[RATIO], -reach), reach)
     return values[RATIO]
