@@ -9,6 +9,7 @@ from ..net.counters import NetCounter, new_counters
 from ..rt.burst import Burst
 from ..rt.counters import AudioCounter, new_audio_counters
 from ..rt.method import Method
+from ..rt.repetition import HISTORY_SAMPLES
 from ..rt.rings import AudioRing
 from ..rt.shared import SharedMemory
 from ..rt.slots import ReplacementSlots
@@ -20,7 +21,8 @@ __all__ = ["LOST", "RECOVERED", "RESET", "WANTED", "BoxMemory"]
 NETWORK_PACKETS = 256
 """Places in the rings to and from the network process: 85 ms of the shortest packets."""
 PULLED_PACKETS = 512
-"""Places in the ring to the conceal process. A new one finds its history there: 6144 samples and more."""
+"""Places in the ring to the conceal process, at least. A new one finds its history there: 6144 samples, and with a
+refiner all that it looks back on; a quarter stays free for what plays meanwhile."""
 RECORD_PACKETS = 1024
 """Places in the rings to the recorder, which writes to a disk."""
 TIMING_ROWS = 16_384
@@ -56,7 +58,10 @@ class BoxMemory:
 
     def __init__(self, path: Path, spec: StreamSpec, method: Method, *, create: bool) -> None:
         ahead_samples = Burst(method, spec).ahead_samples
-        network, pulled = (AudioRing.bytes_needed(spec, count) for count in (NETWORK_PACKETS, PULLED_PACKETS))
+        network = AudioRing.bytes_needed(spec, NETWORK_PACKETS)
+        history_packets = HISTORY_SAMPLES // spec.packet_samples + 1 if method.refiner is not None else 0
+        pulled_packets = max(PULLED_PACKETS, 1 << (history_packets * 4 // 3).bit_length())
+        pulled = AudioRing.bytes_needed(spec, pulled_packets)
         recorded = AudioRing.bytes_needed(spec, RECORD_PACKETS)
         self.shared = SharedMemory(
             path,
@@ -81,7 +86,7 @@ class BoxMemory:
         """Of the network process, for its successor: the last packet's number (plus 1; 0: none) and arrival."""
         self.to_net = AudioRing(spec, NETWORK_PACKETS, block("to_net"))
         self.from_net = AudioRing(spec, NETWORK_PACKETS, block("from_net"))
-        self.pulled = AudioRing(spec, PULLED_PACKETS, block("pulled"))
+        self.pulled = AudioRing(spec, pulled_packets, block("pulled"))
         self.slots = ReplacementSlots(spec.channels, ahead_samples, block("slots"))
         self.timing = TimingRing(TIMING_ROWS, BOX_TIMING_DTYPE, block("timing").data)
         self.record_received = AudioRing(spec, RECORD_PACKETS, block("record_received"))

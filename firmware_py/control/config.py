@@ -107,7 +107,7 @@ class PlayoutConfig:
 class ConcealConfig:
     """Section ``[conceal]``: what replaces a packet that is not there."""
 
-    method: str = "lpc"
+    method: str = "lite-int8"
     """One of ``methods.METHODS``."""
     cpu: int = -1
     """CPU that the concealment keeps to. -1: any."""

@@ -4,25 +4,26 @@ import importlib.util
 import os
 import shutil
 import socket
-import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from ..audio.duplex import Duplex
 from ..audio.reference import run_reference
-from ..errors import ContinuoError, RunError
-from ..methods import METHODS
+from ..box.fan_out import FanOut
+from ..errors import ContinuoError, MissingError, RunError
+from ..methods import METHODS, with_threads
 from ..net.address import bare_host, open_udp, resolve
 from ..net.config import NetConfig
 from ..net.counters import new_counters
 from ..net.make_wire import make_wire
-from ..rt.concealer import Concealer
 from ..rt.interpreter import PACKAGES
+from ..rt.preparer import Preparer
 from ..rt.spec import StreamSpec
 from . import doctor_machine as machine
-from .config import AudioConfig, BoxConfig, StreamConfig
+from .config import AudioConfig, BoxConfig, ConcealConfig, StreamConfig
 from .finding import Finding, Verdict
 
 __all__ = ["diagnose"]
@@ -30,7 +31,7 @@ __all__ = ["diagnose"]
 _LISTEN_S = 1.0
 _LOSSES = 40
 _BUSY = 0.5
-"""Of a packet's time, what a replacement may take; the rest is for the machine's own moods."""
+"""Of a packet's time, what a prediction may take; the rest is for the machine's own moods."""
 
 
 def diagnose(config: BoxConfig, *, configured: bool = True) -> Iterator[Finding]:
@@ -56,7 +57,7 @@ def diagnose(config: BoxConfig, *, configured: bool = True) -> Iterator[Finding]
         yield _checked("peer", lambda: _check_peer(config.net))
         yield _checked("wire", lambda: _check_wire(config.net, spec))
     yield _check_runtime(config.conceal.method)
-    yield _checked("concealment", lambda: _check_concealment(config.conceal.method, spec))
+    yield _checked("concealment", lambda: _check_concealment(config.conceal, spec))
     for name, folder in (("log", config.log.folder), ("record", config.record.folder)):
         if folder:
             yield _check_folder(name, Path(folder).expanduser())
@@ -126,30 +127,47 @@ def _check_runtime(method: str) -> Finding:
     there = [package for package in PACKAGES if importlib.util.find_spec(package) is not None]
     if there:
         return Finding(name, Verdict.OK, there[0])
-    needed = METHODS[method].refiner is not None
-    verdict = Verdict.FAIL if needed else Verdict.OK
-    remedy = "pip install ai-edge-litert" if needed else ""
-    return Finding(name, verdict, f"none is installed; {method} {'needs' if needed else 'does without'}", remedy)
+    if METHODS[method].refiner is None:
+        return Finding(name, Verdict.OK, f"none is installed; {method} does without")
+    return Finding(
+        name, Verdict.WARN, f"none is installed; {method} needs one: linear prediction will stand in",
+        "pip install ai-edge-litert",
+    )  # fmt: skip
 
 
-def _check_concealment(method: str, spec: StreamSpec) -> Finding:
-    """Load its model, if it has one, and replace packets of noise."""
-    name = "concealment"
-    concealer = Concealer(METHODS[method])
-    concealer.prepare(spec)
+def _check_concealment(conceal: ConcealConfig, spec: StreamSpec) -> Finding:
+    """Load its model, if it has one, and replace packets of noise as the conceal process does."""
+    name, method = "concealment", with_threads(METHODS[conceal.method], conceal.threads)
+    try:
+        preparer = Preparer(method)
+        preparer.prepare(spec)
+    except MissingError:  # `network runtime` says so
+        preparer = Preparer(replace(method, refiner=None))
+        preparer.prepare(spec)
+    if spec.channels > 1 and len(os.sched_getaffinity(0)) > 1:
+        preparer.fan_out = FanOut(spec.channels)
     rng = np.random.default_rng(0)
-    shape = spec.packet_samples, spec.channels
-    took_ns = []
-    for number in range(2 * _LOSSES):
-        concealer.process(rng.uniform(-0.1, 0.1, shape).astype(np.float32) if number % 2 == 0 else None)
-        begin_ns = time.perf_counter_ns()
-        concealer.prepare_replacement()
-        if number % 2 == 0:
-            took_ns.append(time.perf_counter_ns() - begin_ns)
-    median_ms, packet_ms = np.median(took_ns) / 1e6, spec.packet_ns / 1e6
-    says = f"{method}: a replacement takes {median_ms:.2f} ms of a packet's {packet_ms:.2f} ms"
-    if median_ms > _BUSY * packet_ms:
-        return Finding(name, Verdict.WARN, says, "set stream.packet_samples higher, or choose another conceal.method")
+    predicted_ns, refined_ns = [], []
+    for _ in range(_LOSSES):
+        preparer.received(rng.uniform(-0.1, 0.1, (spec.packet_samples, spec.channels)).astype(np.float32))
+        preparer.refine()
+        predicted_ns.append(preparer.predict_ns)
+        refined_ns.append(preparer.refine_ns)
+    packet_ms = spec.packet_ns / 1e6
+    predicted_ms, refined_ms = (float(np.median(took_ns)) / 1e6 for took_ns in (predicted_ns, refined_ns))
+    until_next_ms = max(packet_ms, 1e3 * method.refit_samples / spec.sample_rate_hz)
+    says = f"{conceal.method}: predicts in {predicted_ms:.2f} ms"
+    says += f", refines in {refined_ms:.2f} ms" if preparer.method.refiner is not None else ""
+    says += f"; a packet plays for {packet_ms:.2f} ms"
+    larger = "set stream.packet_samples higher"
+    if predicted_ms > _BUSY * packet_ms:
+        return Finding(name, Verdict.WARN, says, f"{larger}, or choose another conceal.method")
+    if refined_ms > until_next_ms:
+        remedy = f"{larger}, or conceal.threads, or set conceal.method = lpc, which is what will be heard anyway"
+        return Finding(name, Verdict.WARN, f"{says}, too short for the network", remedy)
+    if predicted_ms + refined_ms > packet_ms:
+        remedy = f"{larger}, or conceal.threads, if you want it for every loss"
+        return Finding(name, Verdict.WARN, f"{says}: only longer bursts are refined", remedy)
     return Finding(name, Verdict.OK, says)
 
 

@@ -178,6 +178,13 @@ def advice(
         lines.append("the sound device ran dry or over: raise audio.periods, and see `continuo doctor`")
     if audio[AudioCounter.DEADLINE_MISSES] or audio[AudioCounter.PERIODS_OVERRUN]:
         lines.append("this machine is too slow now and then: see `continuo doctor`, or choose a lighter conceal.method")
+    if audio[AudioCounter.REFINED_SLOWLY]:
+        lines.append(
+            f"this machine is too slow for {session.method} now and then: linear prediction stands in; raise "
+            "stream.packet_samples or conceal.threads, or set conceal.method = lpc"
+        )
+    if audio[AudioCounter.UNREFINED]:
+        lines.append("linear prediction stands in for the network of conceal.method: pip install ai-edge-litert")
     if audio[AudioCounter.LOG_DROPPED]:
         lines.append("rows of the timing log are being lost: free some space in log.folder")
     return lines

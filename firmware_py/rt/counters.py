@@ -66,6 +66,10 @@ class AudioCounter(IntEnum):
     LOG_DROPPED = 27
     """Rows of the timing log that could not be written."""
 
+    # Written by the conceal process.
+    REFINED_SLOWLY = 29
+    """Replacements whose refinement took so long that it made the next one late."""
+
     # Written by the network process.
     RECEIVE_DROPPED = 28
     """Packets received that the audio process did not take in time."""
@@ -102,6 +106,8 @@ class AudioCounter(IntEnum):
     """From what we send to what we would play, through a peer that sends it back; as above."""
     MEASURED = 49
     """1 once `Command.MEASURE` is done."""
+    UNREFINED = 50
+    """1 while the conceal process does without its method's network: there is nothing here that runs it."""
 
 
 RUNG_COUNTERS_FROM = AudioCounter.RUNG_FADE - 1

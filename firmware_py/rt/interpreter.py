@@ -1,6 +1,10 @@
 """The one place that imports a TFLite interpreter: ai-edge-litert, or its predecessor tflite-runtime."""
 
+import contextlib
 import importlib
+import os
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 from ..errors import InputError, MissingError
@@ -29,8 +33,9 @@ def load_interpreter(model: bytes, threads: int = 1) -> Any:
         except ImportError:
             continue
         try:
-            interpreter = module.Interpreter(model_content=model, num_threads=threads)
-            interpreter.allocate_tensors()
+            with _silence():
+                interpreter = module.Interpreter(model_content=model, num_threads=threads)
+                interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise InputError(
@@ -38,3 +43,17 @@ def load_interpreter(model: bytes, threads: int = 1) -> Any:
             ) from None
         return interpreter
     raise MissingError("running a .tflite file needs an interpreter: pip install ai-edge-litert")
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Close standard error to the library, which tells every user on it which delegate it has chosen."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)

@@ -121,7 +121,7 @@ class BoxProcess:
         self.process = None
         stream = {"sample_rate_hz": 48_000, "packet_samples": 128, "channels": 1} | sections["stream"]
         self.spec = StreamSpec(**stream)
-        self.method = METHODS[sections.get("conceal", {}).get("method", "lpc")]
+        self.method = METHODS[sections["conceal"]["method"]]
         self.port = sections["net"]["local_port"]
         self.log = folder / f"{name}.log"
         self.memory = None
@@ -242,6 +242,7 @@ def boxes(tmp_path, timed_cards, free_port):
             "audio": {"device": name, "periods": 4},
             "net": {"local_port": free_port(), "local_host": "127.0.0.1", "key": KEY},
             "playout": {"drift": False, "fixed_packets": 4},
+            "conceal": {"method": "lpc"},
             "log": {"folder": str(tmp_path / f"{name}-log")},
         }
         for section, table in sections.items():

@@ -11,6 +11,7 @@ import numpy as np
 
 from continuo.firmware_py.box.place import Place, is_running, mark_of
 from continuo.firmware_py.net.counters import PeerState
+from continuo.firmware_py.rt.interpreter import PACKAGES
 
 
 def ends_with(box, code, *words):
@@ -32,6 +33,20 @@ def test_port_taken(boxes, free_port):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
         other.bind(("127.0.0.1", port))
         ends_with(boxes("a", net={"local_port": port}), 4, str(port))
+
+
+def test_without_what_runs_the_network_it_predicts(boxes, tmp_path):
+    """A missing rung is no error: one line says what to install."""
+    (tmp_path / "without").mkdir()
+    for name in PACKAGES:
+        (tmp_path / "without" / f"{name}.py").write_text("raise ImportError('not here')")
+    path = os.pathsep.join([str(tmp_path / "without"), *filter(None, [os.environ.get("PYTHONPATH")])])
+    box = boxes("a", conceal={"method": "lite-int8"}).start(environment={"PYTHONPATH": path})
+    box.until(lambda: box.count("HEARTBEAT_CONCEAL"), 60)
+    assert box.count("UNREFINED") == 1
+    assert box.stop() == 0
+    (line,) = box.log.read_text().splitlines()
+    assert "pip install ai-edge-litert; until then linear prediction" in line
 
 
 def test_it_leaves_cleanly_and_tells_the_service_manager(boxes, tmp_path):

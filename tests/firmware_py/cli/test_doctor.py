@@ -44,7 +44,8 @@ def test_a_box_that_can_play(continuo, box):
     assert lines["sound device"][1].startswith("card: 48000 Hz, S32_LE, 4 x 512 samples; ")
     assert lines["peer"][1] == "localhost is 127.0.0.1, port 4464"
     assert lines["wire"] == ("ok", "rtp, encrypted")
-    assert lines["concealment"][1].startswith("lpc: a replacement takes ")
+    assert lines["concealment"][1].startswith("lite-int8: predicts in ")
+    assert ", refines in " in lines["concealment"][1]
     assert code == (3 if "fail" in [verdict for verdict, _ in lines.values()] else 0)
 
 
@@ -75,6 +76,16 @@ def test_everything_is_wrong(continuo, box):
     assert "choose another net.local_host or net.local_port" in found["port"]["says"]
     assert found["CPUs"]["remedy"] == "set audio.cpu to one of them, or to -1"
     assert (found["wire"]["verdict"], found["wire"]["says"]) == ("warn", "rtp without encryption")
+
+
+def test_a_network_too_slow_for_the_packets(continuo, box):
+    """Packets of a third of a millisecond: nothing refines that fast."""
+    settings = ("stream.packet_samples=32", "stream.sample_rate_hz=96000", "stream.channels=8", "audio.device=none")
+    options = [part for setting in settings for part in ("--set", setting)]
+    _, out, _ = continuo("doctor", "--config", box, "--json", *options)
+    found = findings(out)["concealment"]
+    assert found["verdict"] == "warn"
+    assert "set stream.packet_samples higher" in found["remedy"]
 
 
 def test_a_format_that_the_device_has_not(continuo, box, timed_cards):

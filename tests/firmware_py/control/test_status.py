@@ -17,7 +17,7 @@ from continuo.firmware_py.rt.timing import TIMING_DTYPE, Rung
 def test_facts_of_a_configuration():
     overrides = {"net.insecure": True, "net.peer_host": "studio", "stream.channels": 2}
     facts = SessionFacts.of(load_box_config(None, overrides)[0])
-    assert (facts.peer, facts.wire, facts.channels, facts.method) == ("studio:4464", "rtp", 2, "lpc")
+    assert (facts.peer, facts.wire, facts.channels, facts.method) == ("studio:4464", "rtp", 2, "lite-int8")
     overrides = {"net.key": "A" * 40}
     facts = SessionFacts.of(load_box_config(None, overrides)[0])
     assert (facts.peer, facts.wire, facts.tightness) == ("whoever calls", "rtp, encrypted", 0.5)
@@ -143,6 +143,7 @@ def test_what_is_known_of_the_peer(box):
         ({"send_failed": 1}, "net.peer_host"),
         ({"xruns_playback": 1}, "audio.periods"),
         ({"deadline_misses": 1}, "conceal.method"),
+        ({"refined_slowly": 1}, "too slow for lpc now and then"),
         ({"log_dropped": 1}, "log.folder"),
     ],
 )
