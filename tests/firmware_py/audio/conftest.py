@@ -1,7 +1,5 @@
 import contextlib
 import os
-import signal
-import subprocess
 
 import numpy as np
 import pytest
@@ -67,33 +65,3 @@ class Loop:
 @pytest.fixture
 def loop_of():
     return Loop
-
-
-@pytest.fixture
-def jackd(tmp_path, monkeypatch):
-    """A JACK server without hardware, 48 kHz, 128 samples; the PCM ``viajack`` plays on it and captures from it."""
-    server = f"continuo-{os.getpid()}"
-    config = tmp_path / "jack.conf"
-    ports = " ".join(f"{k} system:{{}}_{k + 1}" for k in range(2))
-    config.write_text(
-        "</usr/share/alsa/alsa.conf>\n"
-        "pcm.rawjack {\n  type jack\n"
-        f"  playback_ports {{ {ports.format('playback', 'playback')} }}\n"
-        f"  capture_ports {{ {ports.format('capture', 'capture')} }}\n}}\n"
-        'pcm.viajack { type plug slave.pcm rawjack hint { show on description "JACK without hardware" } }\n'
-    )
-    monkeypatch.setenv("ALSA_CONFIG_PATH", str(config))
-    monkeypatch.setenv("JACK_DEFAULT_SERVER", server)
-    command = ["jackd", "-n", server, "--no-mlock", "-d", "dummy", "-r", "48000", "-p", "128", "-C", "2", "-P", "2"]
-    with (tmp_path / "jackd.log").open("wb") as log:
-        process = subprocess.Popen(["timeout", "--foreground", "60", *command], stdout=log, stderr=log)
-    try:
-        wait = ["jack_wait", "-s", server, "-w", "-t", "10"]
-        subprocess.run(wait, check=True, capture_output=True, timeout=20)
-        yield server
-    finally:
-        process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-        process.kill()
-        process.wait(5)

@@ -1,9 +1,7 @@
 """ALSA over a JACK server without hardware: a device with a clock and a buffer of its own, behind converters."""
 
-import contextlib
 import time
 
-import jack
 import numpy as np
 import pytest
 
@@ -11,20 +9,6 @@ from continuo.firmware_py.audio.devices import find_device
 from continuo.firmware_py.audio.duplex import IoStatus
 from continuo.firmware_py.audio.negotiation import Direction
 from continuo.firmware_py.errors import InputError
-
-
-@pytest.fixture
-def connect_loop(jackd):
-    """Connects what ALSA's plugin plays with what it captures, both its ports."""
-    patchbay = jack.Client("patchbay", no_start_server=True, servername=jackd)
-
-    def connect():
-        for out, into in zip(patchbay.get_ports(r"\.P\..*:out_"), patchbay.get_ports(r"\.C\..*:in_"), strict=True):
-            with contextlib.suppress(jack.JackError):  # connected already
-                patchbay.connect(out, into)
-
-    yield connect
-    patchbay.close()
 
 
 @pytest.mark.parametrize("channels", [1, 2])
