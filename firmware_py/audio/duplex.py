@@ -24,7 +24,12 @@ from .devices import find_device
 from .negotiation import PeriodSettings, open_exactly
 from .pcm_format import PcmCodec
 
-__all__ = ["Duplex", "DuplexInfo", "IoStatus"]
+__all__ = ["TWO_CLOCKS", "Duplex", "DuplexInfo", "IoStatus"]
+
+TWO_CLOCKS = (
+    "capture and playback are two cards with two clocks: their drift costs an xrun, heard as a click, every few "
+    "seconds to minutes: use one card for both"
+)
 
 _OVERRUN = -errno.EPIPE
 _PATIENCE_MS = 500
@@ -66,6 +71,12 @@ class DuplexInfo:
     period_samples: int
     periods: int
 
+    @property
+    def two_clocks(self) -> bool:
+        """Whether the directions are of different cards, whose clocks drift apart."""
+        capture, playback = (name.partition(",DEV=")[0] for name in (self.capture_device, self.playback_device))
+        return capture != playback
+
 
 class Duplex:
     """A device, or two, open for both directions. One thread only.
@@ -77,7 +88,8 @@ class Duplex:
     When the device goes away, `capture_into` goes on in the device's time with silence and tries to open it again every
     half second; only that allocates.
 
-    Two devices with clocks of their own drift apart: an xrun now and then sets them right.
+    Two devices with clocks of their own drift apart: an xrun now and then sets them right, so that the delay stays
+    within the device's buffer.
 
     Parameters
     ----------

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from ..audio.duplex import Duplex, IoStatus
+from ..audio.duplex import TWO_CLOCKS, Duplex, IoStatus
 from ..rt.counters import AudioCounter, Command
 from ..rt.playout import Playout
 from .child import Child, run_child
@@ -24,6 +24,8 @@ def main(child: Child) -> None:
         engine = _engine(child, device.period_samples)
         probe = LatencyProbe(spec.sample_rate_hz)
         captured, out = (np.zeros((device.period_samples, spec.channels), np.float32) for _ in range(2))
+        if device.info.two_clocks:
+            print(f"continuo: {TWO_CLOCKS}", file=sys.stderr, flush=True)  # noqa: T201
         for line in be_real_time(config.audio.priority, config.audio.cpu):
             print(f"continuo: {line}", file=sys.stderr, flush=True)  # noqa: T201
         freeze_garbage()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control.config import BoxConfig
+from ..control.latency_note import read_latency, write_latency
 from ..net.counters import NetCounter, PeerState
 from ..rt.counters import AudioCounter, Command
 from .notify import Notifier
@@ -21,6 +22,7 @@ __all__ = ["run_box"]
 
 _TICK_S = 0.1
 _STATUS_S = 5.0
+_CLICKS = (AudioCounter.ROUND_TRIP_CLICK_SAMPLES, AudioCounter.NETWORK_CLICK_SAMPLES)
 _SETTLE_S, _PEER_S = 3.0, 8.0
 """How long a peer plays before its latency is measured, and how long we wait for one."""
 
@@ -67,6 +69,8 @@ def run_box(
     supervisor = Supervisor(place, config)
     try:
         started = place.session_started(anew=not supervisor.attached)
+        if not supervisor.attached and measure is None:
+            supervisor.audio[list(_CLICKS)] = read_latency(config)
         with control_session(config, supervisor.memory, started) as session:
             try:
                 supervisor.start(lambda: stop.asked)
@@ -80,6 +84,7 @@ def run_box(
                     if measure is not None and _is_measured(supervisor, now_s - begun_s):
                         for line in _latency_lines(config, supervisor.audio):
                             measure(line)
+                        write_latency(config, *(supervisor.audio.item(counter) for counter in _CLICKS))
                         break
                     if notifier.watchdog_s is not None and now_s >= alive_at_s and supervisor.audio_is_alive:
                         notifier.alive()

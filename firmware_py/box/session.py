@@ -2,8 +2,10 @@
 
 import contextlib
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from shutil import get_terminal_size
 
 from ..control.config import BoxConfig
@@ -25,10 +27,15 @@ _LINE_S = 0.5
 class Session:
     """What control does several times a second, and shows."""
 
-    def __init__(self, memory: BoxMemory, collector: StatusCollector, log: SegmentedTimingLog | None) -> None:
+    def __init__(
+        self, memory: BoxMemory, collector: StatusCollector, log: SegmentedTimingLog | None,
+        notes: Sequence[Callable[[], str]],
+    ) -> None:  # fmt: skip
         self.collector = collector
         self._memory = memory
         self._log = log
+        self._notes = notes
+        self._told = {""}
         self._terminal = sys.stderr.isatty()
         self._line_at_s = 0.0
 
@@ -37,6 +44,10 @@ class Session:
         self.collector.sample()
         if self._log is not None:
             self._memory.audio[AudioCounter.LOG_DROPPED] = self._log.rows_lost
+        for ask in self._notes:
+            if (note := ask()) not in self._told:
+                self._told.add(note)
+                _tell(note)
         if self._terminal and time.monotonic() >= self._line_at_s:
             self._line_at_s = time.monotonic() + _LINE_S
             width = get_terminal_size().columns - 1
@@ -64,18 +75,21 @@ def control_session(config: BoxConfig, memory: BoxMemory, started: str) -> Itera
     with contextlib.ExitStack() as stack:
         log = None
         if config.log.folder:
+            _make_folder("log.folder", config.log.folder)
             spec, method, most = config.stream.spec, config.conceal.method, config.log.max_mb * 1_000_000
-            log = SegmentedTimingLog(config.log.folder, spec, method, BOX_TIMING_DTYPE, most, started=started)
+            folder = Path(config.log.folder).expanduser()
+            log = SegmentedTimingLog(folder, spec, method, BOX_TIMING_DTYPE, most, started=started)
             stack.callback(log.close)
         notes: list[Callable[[], str]] = []
         if log is not None:
             notes.append(lambda: f"timing log: {log.problem}" if log.problem else "")
         if config.record.enabled:
+            _make_folder("record.folder", config.record.folder)
             memory.record_received.skip()
             memory.record_played.skip()
             recorder = stack.enter_context(
                 Recorder(
-                    config.record.folder, config.stream.spec, config.conceal.method, memory.record_received,
+                    Path(config.record.folder).expanduser(), config.stream.spec, config.conceal.method, memory.record_received,
                     memory.record_played, max_bytes=config.record.max_mb * 1_000_000,
                 )
             )  # fmt: skip
@@ -87,7 +101,22 @@ def control_session(config: BoxConfig, memory: BoxMemory, started: str) -> Itera
 
             stack.enter_context(StatusPage(config.status, collector))
         stack.enter_context(RowPump(memory.timing, sinks))
-        session = Session(memory, collector, log)
+        session = Session(memory, collector, log, notes)
         yield session
         if session._terminal:
             print(file=sys.stderr)  # noqa: T201
+
+
+def _make_folder(name: str, folder: str) -> None:
+    """Tell at once if nothing can be kept there: the music is no worse for it, so the box plays."""
+    path = Path(folder).expanduser()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        _tell(f"{name} {folder} cannot be written ({error.strerror}): let the user that runs the box own it")
+
+
+def _tell(line: str) -> None:
+    print(f"continuo: {line}", file=sys.stderr, flush=True)  # noqa: T201

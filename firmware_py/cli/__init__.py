@@ -48,7 +48,8 @@ def main() -> None:
         with _hearing_ctrl_c():
             code = app(standalone_mode=False)
     except typer.TyperException as error:  # bad usage: the same one line and code as our own InputError
-        print(f"continuo: {error.format_message()} (see --help)", file=sys.stderr)  # noqa: T201
+        if message := error.format_message():  # empty: no arguments at all, and the help was shown
+            print(f"continuo: {message} (see --help)", file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except ContinuoError as error:
         print(f"continuo: {error}", file=sys.stderr)  # noqa: T201

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..audio.duplex import Duplex
+from ..audio.duplex import TWO_CLOCKS, Duplex
 from ..audio.reference import run_reference
 from ..box.fan_out import FanOut
 from ..errors import ContinuoError, MissingError, RunError
@@ -88,6 +88,8 @@ def _check_device(audio: AudioConfig, stream: StreamConfig) -> Finding:
         return Finding(name, Verdict.FAIL, f"{names} went away while it ran", "connect it, or choose another device")
     if xruns:
         return Finding(name, Verdict.WARN, says, "set audio.periods or audio.period_samples higher")
+    if info.two_clocks:
+        return Finding(name, Verdict.WARN, f"{says}; {TWO_CLOCKS}")
     return Finding(name, Verdict.OK, says)
 
 

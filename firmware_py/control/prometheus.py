@@ -86,7 +86,7 @@ def _counts(snapshot: StatusSnapshot) -> Iterator[Metric]:
     yield _labelled("continuo_played_packets", "Packets played, by where they came from.", "rung", snapshot.rungs)
     for name, text in _PACKETS.items():
         yield CounterMetricFamily(f"continuo_{name}_packets", text, snapshot.packets[name])
-    if snapshot.causes is not None:
+    if snapshot.causes:
         text = "Packets that were not played as sent, by cause."
         yield _labelled("continuo_dropout_packets", text, "cause", snapshot.causes)
     for name, text in _MACHINE.items():
@@ -108,6 +108,9 @@ def _gauges(snapshot: StatusSnapshot) -> Iterator[Metric]:
         "continuo_buffer_tolerance": ("Delay that the buffer allows a packet.", snapshot.tolerance_ms, 1e-3),
         "continuo_round_trip": ("Round trip on the network.", snapshot.round_trip_ms, 1e-3),
         "continuo_latency": ("From our playback to our capture, as measured.", snapshot.latency_ms, 1e-3),
+        "continuo_network_latency": (
+            "From what we send to what comes back from the peer, as measured.", snapshot.network_latency_ms, 1e-3
+        ),
         "continuo_peer_jitter": ("Jitter of our packets at the peer.", snapshot.peer_jitter_ms, 1e-3),
     }
     for name, (text, value, unit) in seconds.items():

@@ -80,8 +80,8 @@ class StatusSnapshot:
     """What ``recent`` is about: the last ten seconds, or less after the start."""
     recent: dict[str, float | None]
     """``lost late concealed``, each as a share of the packets played; None while none plays."""
-    causes: dict[str, int] | None
-    """Dropouts by `Cause`, by its name in lower case, as the timing rows tell. None without rows."""
+    causes: dict[str, int]
+    """Dropouts by `Cause`, by its name in lower case, as the timing rows tell."""
     deadline: tuple[int, ...] | None
     """Packets per `deadline.DEADLINE_EDGES` and one more bin for missed deadlines. None without rows."""
     deadline_used: float
@@ -98,7 +98,9 @@ class StatusSnapshot:
     """Clock of the peer against ours, positive: it is faster."""
     round_trip_ms: float | None
     latency_ms: float | None
-    """From our playback to our capture, if it was measured."""
+    """From our playback to our capture, as `--measure-latency` last found it with these settings."""
+    network_latency_ms: float | None
+    """From what we send to what comes back from the peer, likewise."""
     peer_jitter_ms: float | None
     lost_by_peer: int | None
     """Of our packets, as the peer reports."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..net.counters import NetCounter
-from ..rt.counters import AudioCounter
+from ..rt.counters import CAUSE_COUNTERS_FROM, AudioCounter
 from ..rt.timing import Cause
 from .deadline import DEADLINE_EDGES, deadline_bins, deadline_shares
 from .status import SessionFacts, StatusSnapshot, advice, dbfs, drop_counts, rung_counts, state_of
@@ -30,7 +30,7 @@ _MACHINE = (
     AudioCounter.DEADLINE_MISSES, AudioCounter.PERIODS_OVERRUN, AudioCounter.XRUNS_CAPTURE,
     AudioCounter.XRUNS_PLAYBACK, AudioCounter.DEVICE_LOST, AudioCounter.DEVICE_REOPENED, AudioCounter.CAPTURE_DROPPED,
     AudioCounter.RECEIVE_DROPPED, AudioCounter.DAMAGED_SAMPLES, AudioCounter.RESTARTS_NET,
-    AudioCounter.RESTARTS_CONCEAL, AudioCounter.RESTARTS_CONTROL, AudioCounter.LOG_DROPPED,
+    AudioCounter.RESTARTS_CONCEAL, AudioCounter.RESTARTS_CONTROL, AudioCounter.LOG_DROPPED, AudioCounter.REFINED_SLOWLY,
 )  # fmt: skip
 _VALUES_FROM = AudioCounter.DEPTH_PACKETS_NOW
 _NET_VALUES_FROM = NetCounter.PEER_STATE
@@ -45,7 +45,7 @@ class StatusCollector:
     session
         What does not change.
     audio, net
-        The shared counters, `AudioCounter` and `NetCounter`; read, and written by `set_tightness` alone.
+        The shared counters, `AudioCounter` and `NetCounter`; read, and written by `set_tightness` and `take` alone.
     notes
         Asked for each snapshot for something to add to its advice; "": nothing.
     clock_ns
@@ -70,7 +70,6 @@ class StatusCollector:
         self._peaks: deque[tuple[int, int, int]] = deque()
         self._marks: deque[tuple[int, NDArray[np.int64], NDArray[np.int64]]] = deque(maxlen=_RECENT_S + 1)
         self._seconds: deque[tuple[int, int, int, float]] = deque(maxlen=_HISTORY_S)
-        self._causes = np.zeros(len(Cause), np.int64)
         self._deadline = np.zeros(len(DEADLINE_EDGES) + 1, np.int64)
         self._deadline_used = 0.0
         self._has_rows = False
@@ -88,7 +87,9 @@ class StatusCollector:
             self._has_rows = True
             self._deadline += bins
             self._deadline_used += float(shares[np.isfinite(shares)].sum())
-            self._causes += np.bincount(known, minlength=len(Cause))
+            counts = np.bincount(known, minlength=len(Cause))[1:]
+            first = CAUSE_COUNTERS_FROM + 1  # in shared memory: whoever looks from outside sees them too
+            self._audio[first : first + len(counts)] += counts
 
     def sample(self) -> None:
         """Look at levels and counters; call it some ten times a second or more, or peaks between are not seen."""
@@ -142,7 +143,9 @@ class StatusCollector:
             for name in ("lost", "late", "concealed")
         }
         started_ns, peer_reports = int(audio[AudioCounter.STARTED_NS]), int(net[NetCounter.RTCP_RECEIVED]) > 0
-        click = int(audio[AudioCounter.ROUND_TRIP_CLICK_SAMPLES])
+        click, network_click = (
+            int(audio[which]) for which in (AudioCounter.ROUND_TRIP_CLICK_SAMPLES, AudioCounter.NETWORK_CLICK_SAMPLES)
+        )
         return StatusSnapshot(
             session=self._session,
             state=state_of(audio, net, now_ns),
@@ -152,7 +155,9 @@ class StatusCollector:
             rungs=rung_counts(audio),
             recent_s=round((now_ns - since_ns) / 1e9, 1),
             recent=recent,
-            causes=self._cause_counts() if self._has_rows else None,
+            causes={
+                cause.name.lower(): int(audio[CAUSE_COUNTERS_FROM + cause]) for cause in Cause if cause != Cause.NONE
+            },
             deadline=tuple(self._deadline.tolist()) if self._has_rows else None,
             deadline_used=self._deadline_used,
             levels_dbfs={
@@ -165,6 +170,7 @@ class StatusCollector:
             drift_ppm=round(int(audio[AudioCounter.DRIFT_PPB]) / 1000, 3),
             round_trip_ms=_known_ms(net[NetCounter.ROUND_TRIP_NS]),
             latency_ms=self._in_ms(click) if click else None,
+            network_latency_ms=self._in_ms(network_click) if network_click else None,
             peer_jitter_ms=_known_ms(net[NetCounter.PEER_JITTER_NS]),
             lost_by_peer=int(net[NetCounter.LOST_BY_PEER]) if peer_reports else None,
             machine={which.name.lower(): int(audio[which]) for which in _MACHINE},
@@ -172,9 +178,6 @@ class StatusCollector:
             history=self._history(),
             advice=(*advice(self._session, lately, lately_net, recent), *notes),
         )
-
-    def _cause_counts(self) -> dict[str, int]:
-        return {cause.name.lower(): int(self._causes[cause]) for cause in Cause if cause != Cause.NONE}
 
     def _tightness(self, set_millionths: int) -> float | None:
         configured = self._session.tightness

@@ -7,6 +7,10 @@ __all__ = ["status_line"]
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _QUIETEST_DBFS = -48.0
+_CAUSES = {
+    "network_lost": "lost", "network_late": "late", "cpu_deadline": "CPU", "device_xrun": "xrun",
+    "peer_stopped": "peer stopped", "inserted": "inserted",
+}  # fmt: skip
 
 
 def status_line(status: Mapping[str, Any], width: int) -> str:
@@ -33,6 +37,7 @@ def status_line(status: Mapping[str, Any], width: int) -> str:
         f"buffer {status['depth_ms']:.1f} ms",
         *([f"trip {status['round_trip_ms']:.1f} ms"] if status["round_trip_ms"] is not None else []),
         " ".join(f"{name} {count:,}" for name, count in faults.items() if count) or "no faults",
+        _causes(status.get("causes") or {}),
         f"drift {status['drift_ppm']:+.1f} ppm",
         " ".join(f"{name} {count:,}" for name, count in status["rungs"].items() if count and name != "received"),
     ]
@@ -43,6 +48,12 @@ def status_line(status: Mapping[str, Any], width: int) -> str:
             break
         line = longer
     return str(line[:width])
+
+
+def _causes(causes: Mapping[str, int]) -> str:
+    """Where dropouts came from, since the start."""
+    counted = [f"{count:,} {_CAUSES.get(cause, cause)}" for cause, count in causes.items() if count]
+    return f"dropouts {', '.join(counted)}" if counted else ""
 
 
 def _meter(level_dbfs: float | None) -> str:

@@ -5,7 +5,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["AudioCounter", "Command", "new_audio_counters"]
+__all__ = ["CAUSE_COUNTERS_FROM", "AudioCounter", "Command", "new_audio_counters"]
 
 
 class Command(IntEnum):
@@ -109,9 +109,19 @@ class AudioCounter(IntEnum):
     UNREFINED = 50
     """1 while the conceal process does without its method's network: there is nothing here that runs it."""
 
+    # Packets by `timing.Cause`, counted by control from the timing rows.
+    CAUSE_NETWORK_LOST = 51
+    CAUSE_NETWORK_LATE = 52
+    CAUSE_CPU_DEADLINE = 53
+    CAUSE_DEVICE_XRUN = 54
+    CAUSE_PEER_STOPPED = 55
+    CAUSE_INSERTED = 56
+
 
 RUNG_COUNTERS_FROM = AudioCounter.RUNG_FADE - 1
 """Plus a `Rung` other than RECEIVED: its counter."""
+CAUSE_COUNTERS_FROM = AudioCounter.CAUSE_NETWORK_LOST - 1
+"""Plus a `Cause` other than NONE: its counter."""
 
 
 def new_audio_counters(buffer: memoryview | bytearray | None = None) -> NDArray[np.int64]:

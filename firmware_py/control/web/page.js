@@ -23,7 +23,7 @@ const MACHINE = {
   periods_overrun: "periods that took too long", device_lost: "sound device lost", capture_dropped: "not sent in time",
   receive_dropped: "not taken in time", damaged_samples: "samples that were no audio",
   restarts_net: "network process restarted", restarts_conceal: "conceal process restarted",
-  restarts_control: "control process restarted", log_dropped: "log rows lost",
+  restarts_control: "control process restarted", log_dropped: "log rows lost", refined_slowly: "refinements too slow",
 };
 const NETWORK = {
   sent: "sent", received: "received", recovered: "recovered by redundancy", reordered: "came out of order",
@@ -96,12 +96,19 @@ function showHead(status) {
   say(byId("state-word"), status.state);
   say(byId("playing"), status.playing_s === null ? "" : `for ${duration(status.playing_s)}`);
   say(byId("drift-says"), Math.abs(status.drift_ppm) < 0.05 ? "clocks in step" : `peer’s clock is ${status.drift_ppm > 0 ? "faster" : "slower"}`);
+  showLatency(status.latency_ms, status.network_latency_ms);
   const list = byId("advice");
   if (list.dataset.shown !== status.advice.join("\n")) {
     list.dataset.shown = status.advice.join("\n");
     list.replaceChildren(...status.advice.map((line) => sayWithCode(make("li"), `${line}.`)));
   }
   list.hidden = status.advice.length === 0;
+}
+
+function showLatency(device, network) {
+  const parts = [["through the device", device], ["through the peer", network]].filter(([, value]) => value !== null && value !== undefined);
+  byId("latency-says").hidden = parts.length === 0;
+  if (parts.length) say(byId("latency-says"), `a click took ${parts.map(([way, value]) => `${FORMATS.ms(value)} ${way}`).join(", ")}`);
 }
 
 const held = { capture: QUIETEST_DBFS, playback: QUIETEST_DBFS };

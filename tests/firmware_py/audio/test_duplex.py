@@ -231,6 +231,31 @@ def test_two_devices(timed_cards, open_duplex, loop_of):
     assert set(np.unique(speaker.played())) == {0, 1 << 29}
 
 
+@pytest.mark.parametrize(("mic_ppm", "speaker_ppm"), [(20_000, -20_000), (-20_000, 20_000)])
+def test_two_clocks_cost_an_xrun_now_and_then_and_no_latency(timed_cards, open_duplex, loop_of, mic_ppm, speaker_ppm):
+    """A hundred times as far apart as cards are: the buffer of 2048 samples fills or empties in about a second."""
+    mic, speaker = timed_cards.add("mic", ppm=mic_ppm), timed_cards.add("speaker", ppm=speaker_ppm)
+    mic.will_capture(np.arange(1, 10 * 48_000)[:, np.newaxis] << 8)
+    duplex = open_duplex("default", packet=1024, periods=2, capture_device="mic", playback_device="speaker")
+    assert duplex.info.two_clocks
+    loop, begin = loop_of(duplex), time.monotonic()
+    loop.run(round(4 * 48_000 / 1024))
+    took_s = time.monotonic() - begin
+    xruns = sum(counts(duplex)[:2])
+    assert 2 <= xruns <= 4 + took_s * 48_000 * 0.04 / (2048 - 1024)
+    assert counts(duplex)[2:] == [0, 0]
+    assert ABSENT not in [status for turn in loop.statuses for status in turn]
+    captured = np.rint(loop.heard[:, 0] * (1 << 23)).astype(np.int64)
+    starts = captured[::1024]
+    assert (np.diff(starts) >= 1024).all()  # nothing is captured twice, and what an xrun takes is at most ...
+    assert np.diff(starts).max() < 1024 * 5
+    duplex.close()
+    played = np.rint(speaker.played()[:, 0] / (1 << 8)).astype(np.int64)
+    played = played[played > 0]
+    assert (np.diff(played) > 0).all()
+    assert played[-1] >= captured[-1] - 4 * 1024  # ... and what is heard at last is as recent as at first
+
+
 def test_a_period_of_its_own(timed_cards, open_duplex):
     timed_cards.add("card")
     duplex = open_duplex("card", packet=512, period_samples=128)

@@ -10,6 +10,8 @@ import time
 import numpy as np
 
 from continuo.firmware_py.box.place import Place, is_running, mark_of
+from continuo.firmware_py.control.config import load_box_config
+from continuo.firmware_py.control.latency_note import read_latency
 from continuo.firmware_py.net.counters import PeerState
 from continuo.firmware_py.rt.interpreter import PACKAGES
 
@@ -90,12 +92,16 @@ def test_it_leaves_cleanly_and_tells_the_service_manager(boxes, tmp_path):
     assert played.size == 0 or not played[-128:].any()  # faded
 
 
-def test_seconds_and_no_second_one(boxes):
-    box = boxes("a").start("--seconds", "3")
+def test_seconds_and_no_second_one(boxes, tmp_path):
+    """And a log that has no place to go is told, in one line; the box plays without it."""
+    (tmp_path / "taken").touch()
+    box = boxes("a", log={"folder": str(tmp_path / "taken")}).start("--seconds", "3")
     done = subprocess.run([*box.process.args], env=os.environ, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 4
     assert f"running already (process {box.process.pid})" in done.stderr
     assert box.process.wait(20) == 0
+    (line,) = box.log.read_text().splitlines()
+    assert line.startswith(f"continuo: log.folder {tmp_path / 'taken'} cannot be written (")
 
 
 def test_latency_is_measured_through_device_and_peer(boxes):
@@ -114,7 +120,10 @@ def test_latency_is_measured_through_device_and_peer(boxes):
     through_peer = int(network.partition("(")[2].split()[0])
     waiting = 2 * (4 + 1) * 128
     assert samples + waiting - 256 <= through_peer <= samples + waiting + 8 * 128
-    far.stop()
+    assert read_latency(load_box_config(near.config)[0]) == (samples, through_peer)  # later runs know it,
+    changed = load_box_config(near.config, {"audio.periods": 5})[0]
+    assert read_latency(changed) == (0, 0)  # with the same settings alone
+    assert far.stop() == 0
 
 
 def test_a_stop_while_it_begins(boxes):

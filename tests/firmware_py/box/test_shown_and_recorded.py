@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from continuo.firmware_py.audio_file import Audio, read_audio
+from continuo.firmware_py.control.config import load_box_config
+from continuo.firmware_py.control.latency_note import write_latency
 from continuo.firmware_py.control.timing_dropouts import dropout_facts
 from continuo.firmware_py.control.timing_folder import read_timing_folder
 from continuo.firmware_py.loss import read_trace
@@ -41,16 +43,21 @@ def test_a_box_tells_what_it_lost_and_records_it(boxes, relay, free_port, tmp_pa
     )  # fmt: skip
     far = boxes("far", net={"peer_host": "127.0.0.1", "peer_port": between.ports[1]})
     between.connect(near.port, far.port)
+    (near.folder / "near-log").mkdir()
+    write_latency(load_box_config(near.config)[0], 480, 960)  # as an earlier `--measure-latency` found it
     far.start(wait=False)
     near.start().until_playing()
     time.sleep(4)
     seen, far_seen = status_of(near), status_of(far)
     assert seen["state"] == far_seen["state"] == "playing"
+    assert (seen["latency_ms"], seen["network_latency_ms"]) == (10.0, 20.0)
+    assert (far_seen["latency_ms"], far_seen["network_latency_ms"]) == (None, None)
+    assert seen["round_trip_ms"] is None or seen["round_trip_ms"] > 0
     assert seen["session"]["wire"] == "rtp, encrypted"
     assert seen["packets"]["concealed"] == sum(count for rung, count in seen["rungs"].items() if rung != "received") > 0
     assert sum(seen["deadline"]) > 0
     assert seen["causes"]["network_lost"] > 0
-    assert far_seen["causes"] is None  # it has no page: its memory does not tell
+    assert far_seen["causes"]["network_lost"] > 0  # it has no page: its memory tells
     assert "continuo_played_packets_total" in ask(port, "/metrics")
     assert "What was played" in ask(port, "/")
     assert near.stop() == 0

@@ -94,6 +94,14 @@ def test_a_format_that_the_device_has_not(continuo, box, timed_cards):
     assert "cd cannot capture 48000 Hz (set stream.sample_rate_hz" in findings(out)["sound device"]["says"]
 
 
+def test_two_cards_have_two_clocks(continuo, box, timed_cards):
+    timed_cards.add("microphone")
+    _, out, _ = continuo("doctor", "--config", box, "--json", "--set", "audio.capture_device=microphone")
+    found = findings(out)["sound device"]
+    assert found["verdict"] == "warn"
+    assert "two clocks" in found["says"] or "audio.periods" in found["remedy"]  # an xrun of a busy machine comes first
+
+
 def test_without_a_configuration(continuo, timed_cards):
     _, out, err = continuo("doctor", "--json")
     assert err == ""

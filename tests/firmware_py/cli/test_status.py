@@ -40,6 +40,7 @@ def memory(box):
     place.write_marks("test", {"audio": mark_of(os.getpid())})
     memory.audio[AudioCounter.HEARTBEAT_AUDIO] = time.monotonic_ns() + 10**12  # alive for the whole test
     memory.audio[AudioCounter.PLAYED] = 1234
+    memory.audio[AudioCounter.CAUSE_NETWORK_LOST] = 7
     memory.net[NetCounter.PEER_STATE] = PeerState.PLAYING
     yield memory
     place.remove()
@@ -63,7 +64,7 @@ def test_from_the_memory(continuo, box, memory):
     assert code == 0
     assert json.loads(out)["packets"]["played"] == 1234
     assert json.loads(out)["session"]["name"] == "studio b"
-    assert json.loads(out)["causes"] is None
+    assert json.loads(out)["causes"]["network_lost"] == 7
     code, out, err = continuo("status", "--config", box, "--set", "stream.packet_samples=256")
     assert (code, out) == (2, "")
     assert "another configuration" in err

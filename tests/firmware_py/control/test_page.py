@@ -194,6 +194,9 @@ def test_in_a_browser(page, box, browser, tmp_path):
     assert len(browser.run("return [...document.querySelectorAll('#history rect')]")) > 15
     assert browser.run("return document.querySelectorAll('#deadline li').length") == 11
     assert browser.run("return document.getElementById('advice').hidden")
+    assert browser.run("return document.getElementById('latency-says').hidden")
+    box.audio[AudioCounter.NETWORK_CLICK_SAMPLES] = 1200
+    browser.wait("return document.getElementById('latency-says').innerText === 'a click took 25.0 ms through the peer'")
 
     assert browser.run("return document.getElementById('tightness').value") == "0.5"
     browser.run("const it = document.getElementById('tightness'); it.value = 0.8; it.dispatchEvent(new Event('input'))")

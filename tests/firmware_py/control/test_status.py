@@ -57,13 +57,16 @@ def test_a_lost_packet_that_comes_late_is_no_longer_lost(box):
 
 
 def test_causes_and_the_deadline_histogram_come_from_rows(box):
-    assert box.collector.snapshot().causes is None
+    assert sum(box.collector.snapshot().causes.values()) == 0
     assert box.collector.snapshot().deadline is None
     box.play(100, lost=2, late=1, share=0.3)
     box.play(7, share=1.5)
     snapshot = box.collector.snapshot()
     assert snapshot.causes["network_lost"] == 2
     assert snapshot.causes["network_late"] == 1
+    outside = StatusCollector(SessionFacts("a", 48_000, 128, 2, "lpc", "rtp", "b"), box.audio, box.net).snapshot()
+    assert outside.causes == snapshot.causes  # who only sees the shared memory knows them too
+    assert "dropouts 2 lost, 1 late" in status_line(outside.as_json(), 300)
     assert snapshot.deadline[DEADLINE_EDGES.index(0.35)] == 100
     assert snapshot.deadline[-1] == 7
     assert sum(snapshot.deadline) == 107
@@ -127,10 +130,11 @@ def test_what_is_known_of_the_peer(box):
     box.audio[AudioCounter.TOLERANCE_SAMPLES] = 480
     box.audio[AudioCounter.DRIFT_PPB] = -12_345
     box.audio[AudioCounter.ROUND_TRIP_CLICK_SAMPLES] = 960
+    box.audio[AudioCounter.NETWORK_CLICK_SAMPLES] = 1200
     snapshot = box.collector.snapshot()
     assert (snapshot.round_trip_ms, snapshot.peer_jitter_ms, snapshot.lost_by_peer) == (18.4, 0.64, 7)
     assert (snapshot.depth_ms, snapshot.tolerance_ms, snapshot.drift_ppm) == (5.0, 10.0, -12.345)
-    assert snapshot.latency_ms == 20.0
+    assert (snapshot.latency_ms, snapshot.network_latency_ms) == (20.0, 25.0)
 
 
 @pytest.mark.parametrize(
