@@ -87,9 +87,10 @@ def control_session(config: BoxConfig, memory: BoxMemory, started: str) -> Itera
             _make_folder("record.folder", config.record.folder)
             memory.record_received.skip()
             memory.record_played.skip()
+            folder = Path(config.record.folder).expanduser()
             recorder = stack.enter_context(
                 Recorder(
-                    Path(config.record.folder).expanduser(), config.stream.spec, config.conceal.method, memory.record_received,
+                    folder, config.stream.spec, config.conceal.method, memory.record_received,
                     memory.record_played, max_bytes=config.record.max_mb * 1_000_000,
                 )
             )  # fmt: skip
