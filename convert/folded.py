@@ -7,12 +7,15 @@ Every change is exact in real numbers, so the folded network is checked against 
   inputs and one more on the left, whose own left half is then cut off;
 * the encoder sees the columns that reach those, where time is halved few enough times for that to be fewer than all:
   then the network needs no state from packet to packet, for what it sees of the past is all that counts;
+* the last layer, whose few output channels no kernel computes well, becomes a convolution that gives a square of 2 x 2
+  outputs as channels: 5 times faster in int8, and whoever reads the output puts them in their place;
 * `Folded.equalise` gives both tensors of a skip the same range, so that a concat may share one int8 scale;
 * `Folded.scale_input` brings every input channel to -1 ... 1;
 * `Folded.split_output` gives each output twice, coarse for the loud and fine for the rest.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Protocol
 
 import torch
@@ -55,6 +58,8 @@ UNTOUCHED = _Untouched()
 class Folded(nn.Module):
     """A `Generator` without batch norm and dropout [in: (batch, channels, bins, width); out: its last columns].
 
+    Out come squares [shape=(batch, 4 x channels, bins / 2, columns / 2)], which `decode` lays out.
+
     Parameters
     ----------
     generator : Generator
@@ -76,6 +81,7 @@ class Folded(nn.Module):
         self.slope = float(generator.encoder[0][-1].negative_slope)  # type: ignore[union-attr,index]
         self.in_channels = int(folded[0].weight.shape[1])
         self.out_channels = int(folded[-1].weight.shape[1])
+        self.decoder[-1] = _in_squares(folded[-1])
         self.bins, self.width, self.columns = bins, width, columns
         self.needed = self._needed_columns()
         self.narrowed_after, self.narrowed = self._narrowing()
@@ -103,7 +109,8 @@ class Folded(nn.Module):
             if level < len(self.decoder):
                 x = taps.activation(f"decoder{level}", functional.relu(x))
         x = taps.activation("output", x)
-        return x[..., -self.columns :] if self.columns < x.shape[-1] else x
+        squares = -(-self.columns // 2)
+        return x[..., -squares:] if squares < x.shape[-1] else x
 
     def encode(self, spectrogram: Tensor) -> Tensor:
         """The last columns of the generator's input, in the network's units."""
@@ -112,6 +119,7 @@ class Folded(nn.Module):
     def decode(self, out: Tensor) -> Tensor:
         """The generator's output from the network's: the fine value where it has not saturated."""
         scale = self.output_scale.view(1, -1, 1, 1)
+        out = functional.pixel_shuffle(out, 2)[..., -self.columns :]
         if not self.fine:
             return out * scale
         coarse, fine = out[:, : self.out_channels], out[:, self.out_channels :]
@@ -134,7 +142,8 @@ class Folded(nn.Module):
                 factor = loudest[skip] / loudest[ours]
                 layer.weight *= factor
                 layer.bias *= factor
-                after.weight[: layer.weight.shape[1]] /= factor
+                ours_of_it = after.weight if isinstance(after, nn.ConvTranspose2d) else after.weight.transpose(0, 1)
+                ours_of_it[: layer.weight.shape[1]] /= factor
 
     @torch.no_grad()
     def scale_input(self, loudest: Tensor) -> None:
@@ -147,17 +156,15 @@ class Folded(nn.Module):
         """Give outputs divided by ``loudest`` [shape=(out_channels,)], then the same again `FINE` times larger.
 
         In int8 the second set saturates early and resolves the quiet values that music mostly has. It costs little:
-        kernels compute 8 output channels at a time, and there were 4 or fewer.
+        kernels compute 8 output channels or more at a time.
         """
         if self.fine:
             raise ValueError("the output is split already")
         last = self.decoder[-1]
-        factor = torch.cat((1 / loudest, FINE / loudest))
-        weight = torch.cat((last.weight, last.weight), dim=1) * factor.view(1, -1, 1, 1)
-        bias = torch.cat((last.bias, last.bias)) * factor
-        doubled = nn.ConvTranspose2d(*weight.shape[:2], last.kernel_size, last.stride, last.padding)
-        doubled.weight.copy_(weight)
-        doubled.bias.copy_(bias)  # type: ignore[union-attr]
+        factor = torch.cat((1 / loudest, FINE / loudest)).repeat_interleave(4)
+        doubled = nn.Conv2d(last.in_channels, len(factor), last.kernel_size, padding=last.padding)  # type: ignore[arg-type]
+        doubled.weight.copy_(torch.cat((last.weight, last.weight)) * factor.view(-1, 1, 1, 1))  # type: ignore[list-item]
+        doubled.bias.copy_(torch.cat((last.bias, last.bias)) * factor)  # type: ignore[union-attr,list-item]
         self.decoder[-1] = doubled
         self.output_scale.copy_(loudest)
         self.fine = FINE
@@ -240,3 +247,20 @@ def _fold(block: nn.Module) -> nn.Module:
     folded.weight.data.copy_(weight)
     folded.bias.data.copy_(bias)  # type: ignore[union-attr]
     return folded
+
+
+@torch.no_grad()
+def _in_squares(layer: nn.Module) -> nn.Conv2d:
+    """The convolution that gives what a transposed one of kernel 4 and stride 2 does: channel 4 c + 2 a + b of a pixel
+    is channel c of the output in row a and column b of the square that the pixel becomes (as `pixel_shuffle` reads).
+    """
+    assert isinstance(layer, nn.ConvTranspose2d)
+    assert layer.stride == (2, 2)  # the first level halves time, or there would be no need to
+    taps = ((3, 1, None), (None, 2, 0))  # of the kernel, for the pixels before, at and after; a = 0 and 1
+    squares = nn.Conv2d(layer.in_channels, 4 * layer.out_channels, 3, padding=1)
+    squares.weight.zero_()
+    for a, b, row, column in product((0, 1), (0, 1), range(3), range(3)):
+        if (height := taps[a][row]) is not None and (width := taps[b][column]) is not None:
+            squares.weight[2 * a + b :: 4, :, row, column] = layer.weight[:, :, height, width].T
+    squares.bias.copy_(layer.bias.repeat_interleave(4))  # type: ignore[union-attr]
+    return squares

@@ -118,7 +118,7 @@ def _readable_names(graph: Any) -> dict[str, str]:
         names |= {old: f"{kind.lower()}{number}" for number, old in enumerate(found, 1)}
     outputs = {value.name for value in graph.output}
     last = graph.node[-1]
-    before = next(n for n in reversed(graph.node) if n.op_type == "ConvTranspose")
+    before = next(n for n in reversed(graph.node) if n.op_type == "Conv")
     names[before.output[0]] = "output"
     if last is not before:
         names[last.output[0]] = "refined"

@@ -171,16 +171,20 @@ def magnitude_input(real, imaginary, scale, factors, quantised, out):  # type: i
 def dequantise(codes, scales, fine, out):  # type: ignore[no-untyped-def]
     """Outputs [shape=(bins, columns, channels)] from what the network gives, ``scales`` [shape=(channels,)] per code.
 
-    With ``fine`` > 0 the network gives every output twice, the second time that much larger: that one counts, unless
-    it has saturated.
+    It gives squares of 2 x 2 outputs [shape=(bins / 2, at least columns / 2, 4 x channels)]: channel 4 c + 2 a + b is
+    channel c in row a and column b. With ``fine`` > 0 it gives every output twice, the second time that much larger:
+    that one counts, unless it has saturated.
     """
     bins, columns, channels = out.shape
+    first = 2 * codes.shape[1] - columns
     for k in range(bins):
         for c in range(columns):
+            row, column = k // 2, (first + c) // 2
+            place = 2 * (k % 2) + (first + c) % 2
             for channel in range(channels):
-                code = np.float32(codes[k, c, channel])
+                code = np.float32(codes[row, column, 4 * channel + place])
                 if fine > 0:
-                    finer = np.float32(codes[k, c, channels + channel])
+                    finer = np.float32(codes[row, column, 4 * (channels + channel) + place])
                     if abs(finer) < 127:
                         code = finer / np.float32(fine)
                 out[k, c, channel] = code * scales[channel]

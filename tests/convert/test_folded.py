@@ -27,7 +27,7 @@ def test_folding_changes_nothing(refiner: Refiner, seen_by) -> None:
 def test_any_number_of_columns(ours: Refiner, columns: int, seen_by) -> None:
     seen = seen_by(ours, 2)
     network = Folded(ours.generator, columns, BINS, 48)
-    assert ratio_db(expected(ours, seen, columns), network(seen)) > 100
+    assert ratio_db(expected(ours, seen, columns), network.decode(network(seen))) > 100
 
 
 def test_the_gap_sees_few_columns_of_the_past(ours: Refiner) -> None:
@@ -55,8 +55,9 @@ def test_scaling_for_int8_changes_nothing(refiner: Refiner, seen_by) -> None:
 def test_fine_outputs_count_until_they_saturate(ours: Refiner) -> None:
     network = fold(ours)
     network.split_output(torch.ones(network.out_channels))
-    loud = torch.full((1, network.out_channels, 1, 1), 0.5)
+    loud = torch.full((1, 4 * network.out_channels, 1, 1), 0.5)
     saturated = torch.cat((loud, torch.ones_like(loud)), dim=1)
     quiet = torch.cat((torch.zeros_like(loud), torch.full_like(loud, 0.8 * LARGEST_CODE)), dim=1)
-    assert torch.equal(network.decode(saturated), loud)
-    torch.testing.assert_close(network.decode(quiet), torch.full_like(loud, 0.8 * LARGEST_CODE / FINE))
+    played = torch.ones(1, network.out_channels, 2, 2)
+    assert torch.equal(network.decode(saturated), 0.5 * played)
+    torch.testing.assert_close(network.decode(quiet), 0.8 * LARGEST_CODE / FINE * played)
