@@ -151,7 +151,7 @@ class _Work:
             None,
             {
                 "stream.sample_rate_hz": spec.sample_rate_hz, "stream.packet_samples": spec.packet_samples,
-                "stream.channels": spec.channels, "net.insecure": True,
+                "stream.channels": spec.channels, "net.insecure": True, "conceal.method": "lpc",
             },
         )  # fmt: skip
         self._conceal = _conceal_process(folder, config)
