@@ -4,17 +4,37 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from .errors import InputError
+from .errors import InputError, MissingError
 from .rt.concealer import Concealer, Method
+from .rt.method import Refiner
 from .rt.predictor import BurgPredictor, PaperPredictor, RepeatPacket, Silence
 from .rt.refiner_tflite import TfliteRefiner
+from .rt.timing import Rung
 
-__all__ = ["METHODS", "build_concealer", "with_threads"]
+__all__ = ["BOARD_METHODS", "METHODS", "build_concealer", "with_threads"]
 
 WHOLE_PACKET_MS = 1000.0
 """The published baselines crossfade over the whole first packet after a gap (capped at the packet's length)."""
 NETWORKS = Path(__file__).parent / "networks"
 """What the board runs: written by ``continuo convert``."""
+
+
+def _torch_refiner(weights: str, rung: Rung) -> Refiner:
+    """A network for desktops and researchers, which torch runs.
+
+    Raises
+    ------
+    MissingError
+        Without torch.
+    """
+    try:
+        from ..models.bin2bin.runtime import WEIGHTS, TorchRefiner, load_weights  # noqa: PLC0415 (extra train)
+    except ImportError as error:
+        raise MissingError(
+            f"this method needs {error.name or 'torch'}: pip install 'continuo-nmp[train]' "
+            "(torch==2.13.0 for a CPU build)"
+        ) from None
+    return TorchRefiner(load_weights(WEIGHTS / f"{weights}.npz"), rung)
 
 
 METHODS = {
@@ -26,8 +46,20 @@ METHODS = {
         Method("lpc", BurgPredictor),
         Method("lite", BurgPredictor, partial(TfliteRefiner, NETWORKS / "lite-float.tflite")),
         Method("lite-int8", BurgPredictor, partial(TfliteRefiner, NETWORKS / "lite-int8.tflite")),
+        Method(
+            "lite-paper",
+            PaperPredictor,
+            partial(_torch_refiner, "lite-paper", Rung.LITE),
+            crossfade_ms=WHOLE_PACKET_MS,
+            fades=False,
+        ),
+        Method("full", BurgPredictor, partial(_torch_refiner, "full", Rung.FULL)),
     )
 }
+BOARD_METHODS = tuple(
+    name for name, method in METHODS.items() if getattr(method.refiner, "func", None) is not _torch_refiner
+)
+"""Those that need no torch: what the box may be told to use."""
 
 
 def with_threads(method: Method, threads: int) -> Method:

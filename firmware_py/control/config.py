@@ -108,7 +108,7 @@ class ConcealConfig:
     """Section ``[conceal]``: what replaces a packet that is not there."""
 
     method: str = "lite-int8"
-    """One of ``methods.METHODS``."""
+    """One of ``methods.BOARD_METHODS``."""
     cpu: int = -1
     """CPU that the concealment keeps to. -1: any."""
     priority: int = 50
@@ -119,10 +119,10 @@ class ConcealConfig:
     def __post_init__(self) -> None:
         _check_types("conceal", self)
         _check_limits("conceal", self, {"cpu": (-1, 1023), "priority": (0, 95), "threads": (1, 16)})
-        from ..methods import METHODS  # noqa: PLC0415 (compilers: slow to load, and no business of the network process)
+        from ..methods import BOARD_METHODS  # noqa: PLC0415 (compilers: slow to load, and no business of the network process)
 
-        if self.method not in METHODS:
-            raise InputError(f"conceal.method is {self.method!r}: choose from {', '.join(METHODS)}")
+        if self.method not in BOARD_METHODS:
+            raise InputError(f"conceal.method is {self.method!r}: choose from {', '.join(BOARD_METHODS)}")
 
 
 @dataclass(frozen=True)
