@@ -40,7 +40,8 @@ def main(
     """
     if smoke:
         with tempfile.TemporaryDirectory() as folder:
-            best = _smoke(load_experiment(experiment, batch=2, examples=SMOKE_EXAMPLES), out or Path(folder) / "run", precision)
+            small = load_experiment(experiment, batch=2, examples=SMOKE_EXAMPLES)
+            best = _smoke(small, out or Path(folder) / "run", precision)
             print(f"smoke run of {experiment}: trained, validated, resumed, exported {best.name}", file=sys.stderr)  # noqa: T201
         return
     settings = load_experiment(experiment, **({} if steps is None else {"steps": steps}))
