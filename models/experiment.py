@@ -26,6 +26,7 @@ class Losses:
     """Paper: 1."""
     waveform: float = 0.0
     mel: float = 0.0
+    """Only with ``columns = "gap"``: it needs the bin at half the sample rate, which the network does not give."""
     pooled: bool = False
     """Whether waveform and mel count as the metrics do, over all examples together (`losses.pooled_error`)."""
     columns: str = "all"
@@ -77,6 +78,8 @@ def load_experiment(name: str, **changes: Any) -> Experiment:
     settings = {"name": path.stem, **settings, **changes}
     for key, kind in (("refiner", RefinerConfig), ("losses", Losses)):
         settings[key] = _build(kind, settings.get(key, {}), f"{path}, [{key}]")
+    if settings["losses"].columns == "all" and settings["losses"].mel:
+        raise InputError(f'{path}, [losses]: mel works on columns = "gap" alone: set that, or mel = 0')
     return _build(Experiment, settings, str(path))
 
 

@@ -29,3 +29,6 @@ def test_unknown_names_and_keys(tmp_path: Path) -> None:
     path.write_text("= 3")
     with pytest.raises(InputError, match="TOML"):
         load_experiment(str(path))
+    path.write_text('[losses]\nmel = 1.0\ncolumns = "all"\n')
+    with pytest.raises(InputError, match="gap"):
+        load_experiment(str(path))
