@@ -118,7 +118,9 @@ class Duplex:
         self.trouble = ""
         """Why the device went away, then why it cannot be opened again; empty while it is there."""
         self.gap_samples = 0
-        """Before the last captured period with XRUN or BACK: samples per channel that passed unheard, by the clock."""
+        """Before the last captured period: samples per channel that passed unheard, by the clock; 0 unless the device
+        was started anew since the one before, be it for an xrun in playing alone."""
+        self._is_anew = False
         self._config = config
         self._spec = spec
         self._error = alsa_error()
@@ -161,6 +163,7 @@ class Duplex:
             float32, C order, written whole.
         """
         status = IoStatus.OK
+        self.gap_samples = 0
         if not self._is_open:
             if not self._reopened():
                 return self._silence(out)
@@ -172,7 +175,7 @@ class Duplex:
                 count, data = self._read()
                 if count == self.period_samples:
                     self._capture_codec.decode(data, out)
-                    self._note_gap(status)
+                    self._note_gap()
                     return status
                 if count == 0:
                     break
@@ -251,7 +254,7 @@ class Duplex:
         self._capture.drop()
         self._playback.write(prefill)
         self._capture.read()
-        self._is_running = True
+        self._is_running = self._is_anew = True
 
     def _read(self) -> tuple[int, bytes]:
         """One period; a count of 0: none came in time; another: an overrun."""
@@ -279,12 +282,12 @@ class Duplex:
                 time.sleep(self._nap_s)
         return False
 
-    def _note_gap(self, status: IoStatus) -> None:
+    def _note_gap(self) -> None:
         now_ns = time.monotonic_ns()
-        if status != IoStatus.OK and self._captured_ns:
+        if self._is_anew and self._captured_ns:
             gap_ns = now_ns - self._captured_ns - self.period_ns
             self.gap_samples = max(0, gap_ns * self._spec.sample_rate_hz // 1_000_000_000)
-        self._captured_ns = now_ns
+        self._captured_ns, self._is_anew = now_ns, False
 
     def _lose(self, why: str) -> None:
         self.close()

@@ -34,8 +34,8 @@ def main(child: Child) -> None:
         played = IoStatus.OK
         while not engine.faded_out:
             heard = device.capture_into(captured)
-            stood_still = heard in {IoStatus.XRUN, IoStatus.BACK}
-            engine.period(captured, out, stood_still or played == IoStatus.XRUN, device.gap_samples * stood_still)
+            stood_still = heard in {IoStatus.XRUN, IoStatus.BACK} or played == IoStatus.XRUN
+            engine.period(captured, out, stood_still, device.gap_samples)
             played = device.play_from(out)
             counters[AudioCounter.HEARTBEAT_AUDIO] = time.monotonic_ns()
             if child.stopping:

@@ -129,7 +129,8 @@ def test_an_xrun_behind_a_converter(timed_cards, open_duplex, loop_of):
     assert counts(duplex)[0::2] == [2, 0]
 
 
-def test_how_much_passed_unheard_is_told(timed_cards, open_duplex):
+@pytest.mark.parametrize("where", ["before capturing", "before playing"])
+def test_how_much_passed_unheard_is_told(timed_cards, open_duplex, where):
     """The card's input goes on meanwhile, so its clock tells the truth."""
     card = timed_cards.add("card")
     card.will_capture(np.arange(1, 96_001)[:, None] << 8)
@@ -138,12 +139,19 @@ def test_how_much_passed_unheard_is_told(timed_cards, open_duplex):
     for _ in range(3):
         assert duplex.capture_into(block) == OK
         duplex.play_from(quiet)
+    assert duplex.gap_samples == 0
+    if where == "before playing":
+        assert duplex.capture_into(block) == OK
     last = round(float(block[-1, 0]) * (1 << 23))
     time.sleep(0.2)
-    assert duplex.capture_into(block) == XRUN
+    if where == "before playing":
+        assert duplex.play_from(quiet) == XRUN
+    assert duplex.capture_into(block) == (OK if where == "before playing" else XRUN)
     gap = round(float(block[0, 0]) * (1 << 23)) - last - 1
     assert gap > 0.15 * 48_000
     assert abs(duplex.gap_samples - gap) < 512
+    assert duplex.capture_into(block) == OK
+    assert duplex.gap_samples == 0
 
 
 def test_unplugged_and_back(timed_cards, open_duplex, loop_of):
