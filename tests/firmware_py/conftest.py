@@ -12,6 +12,9 @@ import pytest
 _spec = importlib.util.spec_from_file_location("timed_pcm", Path(__file__).parent / "audio" / "timed_pcm.py")
 timed_pcm = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(timed_pcm)
+# What a shell runs in the background ignores Ctrl-C, and so would what the tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
