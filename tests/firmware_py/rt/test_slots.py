@@ -53,6 +53,7 @@ def test_a_small_buffer_is_refused():
 
 WRITER = """
 import sys
+import time
 from pathlib import Path
 import numpy as np
 from continuo.firmware_py.rt.shared import SharedMemory
@@ -64,16 +65,20 @@ count = 0
 while not go[0]:
     count += 1
     slots.publish(5, 0, 3, count, count, np.full(shape, count % 1000, np.float32))
+    time.sleep(float(sys.argv[2]))
 """
 
 
 def test_nothing_torn_is_ever_taken(tmp_path, jit):
-    """One writer overwrites the same place as fast as it can, against all custom; whatever is taken is whole."""
+    """One writer overwrites the same place as fast as it can, against all custom; whatever is taken is whole.
+
+    Uncompiled, copying takes as long as the writer's work, so without rests nothing would ever be taken.
+    """
     path = tmp_path / "memory"
     blocks = {"slots": ReplacementSlots.bytes_needed(*SHAPE), "go": 8}
     memory = SharedMemory(path, blocks, create=True)
     slots, out = ReplacementSlots(*SHAPE, memory.block("slots")), filled(0)
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)])
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path), "0" if jit else "0.01"])
     try:
         taken, seen = 0, set()
         until = time.monotonic() + 30
