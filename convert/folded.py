@@ -8,7 +8,7 @@ Every change is exact in real numbers, so the folded network is checked against 
 * the encoder sees the columns that reach those, where time is halved few enough times for that to be fewer than all:
   then the network needs no state from packet to packet, for what it sees of the past is all that counts;
 * the last layer, whose few output channels no kernel computes well, becomes a convolution that gives a square of 2 x 2
-  outputs as channels: 5 times faster in int8, and whoever reads the output puts them in their place;
+  outputs as channels: it took more than half of int8's time, and whoever reads the output puts them in their place;
 * `Folded.equalise` gives both tensors of a skip the same range, so that a concat may share one int8 scale;
 * `Folded.scale_input` brings every input channel to -1 ... 1;
 * `Folded.split_output` gives each output twice, coarse for the loud and fine for the rest.
@@ -142,8 +142,8 @@ class Folded(nn.Module):
                 factor = loudest[skip] / loudest[ours]
                 layer.weight *= factor
                 layer.bias *= factor
-                ours_of_it = after.weight if isinstance(after, nn.ConvTranspose2d) else after.weight.transpose(0, 1)
-                ours_of_it[: layer.weight.shape[1]] /= factor
+                by_input = after.weight if isinstance(after, nn.ConvTranspose2d) else after.weight.transpose(0, 1)
+                by_input[: layer.weight.shape[1]] /= factor
 
     @torch.no_grad()
     def scale_input(self, loudest: Tensor) -> None:

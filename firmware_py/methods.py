@@ -37,7 +37,7 @@ def _torch_refiner(weights: str, rung: Rung) -> Refiner:
     return TorchRefiner(load_weights(WEIGHTS / f"{weights}.npz"), rung)
 
 
-METHODS = {
+BOARD_METHODS = {
     method.name: method
     for method in (
         Method("zero", Silence, crossfade_ms=WHOLE_PACKET_MS, fades=False),
@@ -46,20 +46,15 @@ METHODS = {
         Method("lpc", BurgPredictor),
         Method("lite", BurgPredictor, partial(TfliteRefiner, NETWORKS / "lite-float.tflite")),
         Method("lite-int8", BurgPredictor, partial(TfliteRefiner, NETWORKS / "lite-int8.tflite")),
-        Method(
-            "lite-paper",
-            PaperPredictor,
-            partial(_torch_refiner, "lite-paper", Rung.LITE),
-            crossfade_ms=WHOLE_PACKET_MS,
-            fades=False,
-        ),
-        Method("full", BurgPredictor, partial(_torch_refiner, "full", Rung.FULL)),
     )
 }
-BOARD_METHODS = tuple(
-    name for name, method in METHODS.items() if getattr(method.refiner, "func", None) is not _torch_refiner
-)
-"""Those that need no torch: what the box may be told to use."""
+"""What the box may be told to use: all without torch."""
+METHODS = BOARD_METHODS | {
+    "lite-paper": replace(
+        BOARD_METHODS["lpc-paper"], name="lite-paper", refiner=partial(_torch_refiner, "lite-paper", Rung.LITE)
+    ),
+    "full": replace(BOARD_METHODS["lpc"], name="full", refiner=partial(_torch_refiner, "full", Rung.FULL)),
+}
 
 
 def with_threads(method: Method, threads: int) -> Method:

@@ -78,6 +78,8 @@ def load_experiment(name: str, **changes: Any) -> Experiment:
     settings = {"name": path.stem, **settings, **changes}
     for key, kind in (("refiner", RefinerConfig), ("losses", Losses)):
         settings[key] = _build(kind, settings.get(key, {}), f"{path}, [{key}]")
+    if settings["losses"].columns not in ("all", "gap"):
+        raise InputError(f"{path}, [losses]: columns is {settings['losses'].columns!r}: choose from all, gap")
     if settings["losses"].columns == "all" and settings["losses"].mel:
         raise InputError(f'{path}, [losses]: mel works on columns = "gap" alone: set that, or mel = 0')
     return _build(Experiment, settings, str(path))

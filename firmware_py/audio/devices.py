@@ -1,12 +1,9 @@
 """Sound devices: which there are, and which one a name means."""
 
-import contextlib
-import os
-import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..errors import ContinuoError, InputError, MissingError
+from ..rt.hush import hushed_stderr
 from .alsa import BusyError, Direction, Hint, hints, open_pcm, release
 from .negotiation import Offer, probe
 
@@ -50,7 +47,7 @@ def list_devices(*, everything: bool = False) -> list[Device]:
         offers, troubles = {}, {}
         for direction in hint.directions:
             try:
-                with _silence():
+                with hushed_stderr():  # libraries behind ALSA complain of servers that do not run
                     offers[direction] = probe(hint.name, direction)
             except ContinuoError as error:
                 if everything or isinstance(error, BusyError):
@@ -89,20 +86,6 @@ def find_device(wanted: str, direction: Direction) -> str:
 
 
 _VERBS = {Direction.PLAYBACK: "play on", Direction.CAPTURE: "capture from"}
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Close standard error to libraries behind ALSA: they complain of servers that do not run."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _can_be_opened(name: str, direction: Direction) -> bool:

@@ -1,8 +1,8 @@
 """The sound device as the period loop sees it: capture a period, play a period, and a status instead of exceptions.
 
-    capture  |--P--|--P--|--P--|          wake when a period is captured, work, hand over the next period to play:
-                   v     v     v          what was captured at t is heard, passed through, at t + periods * P
-    playback |0|0| |--P--|--P--|          (begins with `periods` periods of silence)
+capture  |--P--|--P--|--P--|          wake when a period is captured, work, hand over the next period to play:
+               v     v     v          what was captured at t is heard, passed through, at t + periods * P
+playback |0|0| |--P--|--P--|          (begins with `periods` periods of silence)
 """
 
 import errno
@@ -74,7 +74,8 @@ class DuplexInfo:
     @property
     def two_clocks(self) -> bool:
         """Whether the directions are of different cards, whose clocks drift apart."""
-        capture, playback = (name.partition(",DEV=")[0] for name in (self.capture_device, self.playback_device))
+        names = self.capture_device, self.playback_device  # such as hw:CARD=USB,DEV=0, or plughw:1,0 for hw:1,1
+        capture, playback = (name.partition(",")[0].rpartition(":")[2] for name in names)
         return capture != playback
 
 

@@ -34,7 +34,7 @@ def main(child: Child) -> None:
         played = IoStatus.OK
         while not engine.faded_out:
             heard = device.capture_into(captured)
-            stood_still = heard in {IoStatus.XRUN, IoStatus.BACK} or played == IoStatus.XRUN
+            stood_still = heard == IoStatus.XRUN or heard == IoStatus.BACK or played == IoStatus.XRUN  # noqa: PLR1714
             engine.period(captured, out, stood_still, device.gap_samples)
             played = device.play_from(out)
             counters[AudioCounter.HEARTBEAT_AUDIO] = time.monotonic_ns()

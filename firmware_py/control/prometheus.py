@@ -109,7 +109,9 @@ def _gauges(snapshot: StatusSnapshot) -> Iterator[Metric]:
         "continuo_round_trip": ("Round trip on the network.", snapshot.round_trip_ms, 1e-3),
         "continuo_latency": ("From our playback to our capture, as measured.", snapshot.latency_ms, 1e-3),
         "continuo_network_latency": (
-            "From what we send to what comes back from the peer, as measured.", snapshot.network_latency_ms, 1e-3
+            "From what we send to what comes back from the peer, as measured.",
+            snapshot.network_latency_ms,
+            1e-3,
         ),
         "continuo_peer_jitter": ("Jitter of our packets at the peer.", snapshot.peer_jitter_ms, 1e-3),
     }

@@ -1,13 +1,10 @@
 """The one place that imports a TFLite interpreter: ai-edge-litert, or its predecessor tflite-runtime."""
 
-import contextlib
 import importlib
-import os
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 from ..errors import InputError, MissingError
+from .hush import hushed_stderr
 
 __all__ = ["load_interpreter"]
 
@@ -33,7 +30,7 @@ def load_interpreter(model: bytes, threads: int = 1) -> Any:
         except ImportError:
             continue
         try:
-            with _silence():
+            with hushed_stderr():  # it tells every user which delegate it has chosen
                 interpreter = module.Interpreter(model_content=model, num_threads=threads)
                 interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
@@ -43,17 +40,3 @@ def load_interpreter(model: bytes, threads: int = 1) -> Any:
             ) from None
         return interpreter
     raise MissingError("running a .tflite file needs an interpreter: pip install ai-edge-litert")
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Close standard error to the library, which tells every user on it which delegate it has chosen."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)

@@ -50,9 +50,7 @@ class Repetition:
         zeros = np.zeros(HISTORY_SAMPLES, np.float32)
         self.find(zeros, zeros, np.zeros(past_samples + PREDICT_SAMPLES, np.float32))
 
-    def find(
-        self, history: NDArray[np.float32], concealed: NDArray[np.float32], out: NDArray[np.float32]
-    ) -> float:
+    def find(self, history: NDArray[np.float32], concealed: NDArray[np.float32], out: NDArray[np.float32]) -> float:
         """Write the repetition into ``out`` and say how like the present it is.
 
         Parameters

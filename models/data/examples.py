@@ -22,6 +22,8 @@ __all__ = ["StoredExamples"]
 PAST_SAMPLES = 3584
 """Seven packets: as much as any refiner's chunk holds at 44.1 kHz."""
 AT_ONCE = 64
+EDITION = 2
+"""Of what an example holds: the next one when `PacketLosses` makes others, or old files would be taken for new."""
 _maker: PacketLosses
 
 
@@ -55,7 +57,7 @@ class StoredExamples:
         chunk_samples = PAST_SAMPLES + PREDICT_SAMPLES
         audio = zlib.crc32(repr([(p.name, p.stat().st_size) for p in files]).encode())
         kind = "repetition-" if repetition else ""
-        path = store / f"{method}-{kind}{folder.sample_rate_hz}-{audio:08x}-{seed}-{count}.npy"
+        path = store / f"{method}-{kind}{folder.sample_rate_hz}-{audio:08x}-{seed}-{count}-v{EDITION}.npy"
         fields: list[Any] = [
             ("chunk", "<f4", chunk_samples),
             ("concealed", "u1", chunk_samples),

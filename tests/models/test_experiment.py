@@ -32,3 +32,6 @@ def test_unknown_names_and_keys(tmp_path: Path) -> None:
     path.write_text('[losses]\nmel = 1.0\ncolumns = "all"\n')
     with pytest.raises(InputError, match="gap"):
         load_experiment(str(path))
+    path.write_text('[losses]\ncolumns = "gpa"\n')
+    with pytest.raises(InputError, match="choose from all, gap"):
+        load_experiment(str(path))

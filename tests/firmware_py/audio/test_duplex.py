@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from continuo.firmware_py.audio.duplex import IoStatus
+from continuo.firmware_py.audio.duplex import DuplexInfo, IoStatus
 from continuo.firmware_py.rt.counters import AudioCounter, new_audio_counters
 
 OK, XRUN, ABSENT, BACK = IoStatus.OK, IoStatus.XRUN, IoStatus.ABSENT, IoStatus.BACK
@@ -237,6 +237,21 @@ def test_two_devices(timed_cards, open_duplex, loop_of):
     loop_of(duplex).run(18)
     duplex.close()
     assert set(np.unique(speaker.played())) == {0, 1 << 29}
+
+
+@pytest.mark.parametrize(
+    ("capture", "playback", "two"),
+    [
+        ("hw:CARD=USB,DEV=0", "hw:CARD=USB,DEV=1", False),
+        ("plughw:CARD=USB,DEV=0", "hw:CARD=USB,DEV=0", False),
+        ("hw:1,0", "hw:1,1", False),
+        ("default", "default", False),
+        ("hw:CARD=USB,DEV=0", "hw:CARD=PCH,DEV=0", True),
+        ("hw:1,0", "hw:2,0", True),
+    ],
+)
+def test_directions_of_one_card_have_one_clock(capture, playback, two):
+    assert DuplexInfo(capture, playback, "S16_LE", "S16_LE", 48_000, 1, 64, 2).two_clocks == two
 
 
 @pytest.mark.parametrize(("mic_ppm", "speaker_ppm"), [(20_000, -20_000), (-20_000, 20_000)])
