@@ -9,10 +9,10 @@ from continuo.firmware_py.rt.hush import hushed_stderr
 
 
 def test_only_what_is_written_meanwhile_is_gone(capfd):
-    print("before", file=sys.stderr)
+    sys.stderr.write("before\n")
     with hushed_stderr():
         os.write(2, b"a library's\n")
-    print("after", file=sys.stderr)
+    sys.stderr.write("after\n")
     assert capfd.readouterr().err == "before\nafter\n"
 
 
