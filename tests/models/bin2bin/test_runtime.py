@@ -49,3 +49,11 @@ def test_what_is_no_weights_is_refused(tmp_path: Path) -> None:
     for name in ("no.npz", "missing.npz"):
         with pytest.raises(InputError, match="continuo train"):
             load_weights(tmp_path / name)
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_variance_too_large_for_16_bits_comes_back(refiner: Refiner, int8: bool, tmp_path: Path) -> None:
+    name = next(name for name in refiner.generator.state_dict() if name.endswith("running_var"))
+    refiner.generator.state_dict()[name].fill_(1e6)
+    save_weights(refiner, tmp_path / "weights.npz", {}, int8=int8)
+    assert (load_weights(tmp_path / "weights.npz").generator.state_dict()[name] == 1e6).all()
