@@ -31,6 +31,9 @@ from .waker import Waker
 __all__ = ["Engine"]
 
 _FADE_S = 0.05
+_UNTOLD_PACKETS = 8
+"""Waking a process costs 20 us. Packets that arrived may wait so many for the conceal process to hear of them: it
+takes 2 us for each when it is needed."""
 # Plain numbers: numba looks up the type of an enum's member anew in each call, and allocates.
 _CPU_DEADLINE, _INSERTED, _DEVICE_XRUN = int(Cause.CPU_DEADLINE), int(Cause.INSERTED), int(Cause.DEVICE_XRUN)
 _LITE = int(Rung.LITE)
@@ -88,7 +91,7 @@ class Engine:
         self._pulled, self._record_received, self._record_played = (
             ring.arrays for ring in (memory.pulled, memory.record_received, memory.record_played)
         )
-        self._sent = self._gap_samples = 0
+        self._sent = self._gap_samples = self._untold = 0
         self._playing = self._has_played = False
         self._gone = False
         self._xrun = False
@@ -226,7 +229,10 @@ class Engine:
             self._pulled, self._record_received, self._record_played, index, pull.number, pulled_ns, flags,
             received if pull.present else out, received, out,
         )  # fmt: skip
-        self._wake_conceal.wake()
+        self._untold += 1
+        if flags or self._untold == _UNTOLD_PACKETS:
+            self._untold = 0
+            self._wake_conceal.wake()
         self._put(out)
         self._write_row(pull, pulled_ns, self._clock_ns())
         self._last_pulled_ns = pulled_ns

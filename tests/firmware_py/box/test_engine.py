@@ -2,6 +2,7 @@
 
 import gc
 import os
+import select
 import tracemalloc
 
 import numpy as np
@@ -47,6 +48,7 @@ class Box:
         preparer = Preparer(METHOD)
         preparer.prepare(spec)
         self.worker = ConcealWorker(preparer, spec, self.memory.pulled, self.memory.slots)
+        self.woken, self.times_woken = Waker(folder / "conceal"), 0
         self.captured = np.zeros((self.period_samples, spec.channels), np.float32)
         self.out = np.zeros_like(self.captured)
 
@@ -57,7 +59,9 @@ class Box:
         if captured is not None:
             self.captured[:] = captured
         self.engine.period(self.captured, self.out, xrun)
-        if conceal:
+        if conceal and select.select([self.woken], [], [], 0)[0]:
+            self.woken.drain()
+            self.times_woken += 1
             self.worker.work()
         self.now_ns += self.period_ns
         return self.out.copy()
@@ -178,6 +182,18 @@ def test_late_is_told_from_lost_and_from_stopped(box):
     assert min(causes) == 200
     assert made.count("LATE") == (1,)
     assert not made.out.any()
+
+
+def test_the_conceal_process_is_left_alone_while_packets_are_in_time(box):
+    made, packets = box(), music(SPEC, 200)
+    lost = np.zeros(200, bool)
+    play(made, packets[:100], lost)
+    before = made.times_woken
+    for number in range(100, 180):
+        made.hear(number, packets[number])
+        made.period()
+    assert made.times_woken - before == 10
+    assert len(made.memory.pulled) < 8
 
 
 def test_a_miss_is_the_machines_fault(box):
