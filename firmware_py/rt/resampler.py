@@ -16,6 +16,7 @@ __all__ = ["RATIO_LIMIT", "Resampler", "resample", "sinc_table"]
 RATIO_LIMIT = 1e-3
 """The ratio stays within 1 -+ this."""
 _WING = 24
+_TAPS = 2 * _WING
 _PHASES = 512
 _KAISER_BETA = 9.0
 _CUTOFF = 0.47
@@ -43,7 +44,6 @@ class Resampler:
         packet, channels = spec.packet_samples, spec.channels
         self._block_samples = packet
         self._table = sinc_table()
-        self._weights = np.zeros(2 * _WING, np.float32)
         self._history = np.zeros((channels, 2 * _WING + packet), np.float32)
         self._position = np.zeros(2)
         self._in = np.zeros((packet, channels), np.float32)
@@ -84,7 +84,7 @@ class Resampler:
             return block
         np.copyto(self._in, block)  # the kernel is compiled for this layout: another would compile it anew
         held = min(max(ratio, 1.0 - RATIO_LIMIT), 1.0 + RATIO_LIMIT)
-        self.samples = resample(self._in, held, self._table, self._weights, self._history, self._position, self._out)
+        self.samples = resample(self._in, held, self._table, self._history, self._position, self._out)
         return self._out
 
 
@@ -99,7 +99,7 @@ def sinc_table() -> NDArray[np.float32]:
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def resample(block, ratio, table, weights, history, position, out):  # type: ignore[no-untyped-def]
+def resample(block, ratio, table, history, position, out):  # type: ignore[no-untyped-def]
     """Write to ``out`` what ``block`` brings within reach; return how many samples.
 
     Parameters
@@ -107,13 +107,11 @@ def resample(block, ratio, table, weights, history, position, out):  # type: ign
     block : float32 [shape=(n, channels)]
     ratio : float, at the end of the block
     table : float32 [shape=(phases + 1, 2 * wing)], `sinc_table`
-    weights : float32 [shape=(2 * wing,)], scratch
     history : float32 [shape=(channels, 2 * wing + n)]: the 2 * wing samples before the block, then room for it
     position : float64 [shape=(2,)]: the next output's place in ``history``, and the ratio up to now
     out : float32 [shape=(m, channels)]
     """
-    phases, taps = table.shape[0] - 1, table.shape[1]
-    wing, samples = taps // 2, block.shape[0]
+    phases, taps, wing, samples = table.shape[0] - 1, _TAPS, _WING, block.shape[0]
     for channel in range(block.shape[1]):
         for j in range(samples):
             history[channel, taps + j] = block[j, channel]
@@ -126,13 +124,13 @@ def resample(block, ratio, table, weights, history, position, out):  # type: ign
         phase = int(fraction)
         up = np.float32(fraction - phase)
         down = np.float32(1.0) - up
-        for i in range(taps):
-            weights[i] = down * table[phase, i] + up * table[phase + 1, i]
+        before, after = table[phase], table[phase + 1]
         first = whole - wing + 1
         for channel in range(block.shape[1]):
+            past = history[channel, first : first + taps]
             total = np.float32(0.0)
-            for i in range(taps):
-                total += weights[i] * history[channel, first + i]
+            for i in range(taps):  # of a number known beforehand, and from slices: three times as fast
+                total += (down * before[i] + up * after[i]) * past[i]
             out[count, channel] = total
         count += 1
         place += step
