@@ -108,6 +108,14 @@ STUDIES = {
         },
         burst_packets=(6, 16),
     ),
+    "fade-lite": Study(
+        "`lite`: full level, then fade, ms; bursts of 6 to 16 packets",
+        {
+            f"{hold:g}, {fade:g}": replace(METHODS["lite"], hold_ms=hold, fade_ms=fade)
+            for hold, fade in ((60, 240), (80, 240), (100, 120), (100, 240), (100, 400), (120, 240), (150, 300))
+        },
+        burst_packets=(6, 16),
+    ),
     "packet64": Study(
         "order / context / weight of the oldest sample; bursts of 1 to 8 packets",
         _named([(1024, 4096, 2), (256, 1024, 2), (512, 2048, 2), (1280, 6144, 2)]),
