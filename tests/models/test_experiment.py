@@ -19,19 +19,22 @@ def test_paper_is_the_papers() -> None:
     assert (paper.losses.convergence, paper.losses.adversarial, paper.refiner.hop) == (10.0, 1.0, 16)
 
 
-def test_unknown_names_and_keys(tmp_path: Path) -> None:
+def test_an_unknown_name_is_answered_with_those_there_are() -> None:
     with pytest.raises(InputError, match="bin2bin-lite"):
         load_experiment("nonsense")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[refiner]\nhopp = 3\n", "hopp"),
+        ("= 3", "TOML"),
+        ('[losses]\nmel = 1.0\ncolumns = "all"\n', "gap"),
+        ('[losses]\ncolumns = "gpa"\n', "choose from all, gap"),
+    ],
+)
+def test_a_wrong_file_is_refused(text: str, says: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text("[refiner]\nhopp = 3\n")
-    with pytest.raises(InputError, match="hopp"):
-        load_experiment(str(path))
-    path.write_text("= 3")
-    with pytest.raises(InputError, match="TOML"):
-        load_experiment(str(path))
-    path.write_text('[losses]\nmel = 1.0\ncolumns = "all"\n')
-    with pytest.raises(InputError, match="gap"):
-        load_experiment(str(path))
-    path.write_text('[losses]\ncolumns = "gpa"\n')
-    with pytest.raises(InputError, match="choose from all, gap"):
+    path.write_text(text)
+    with pytest.raises(InputError, match=says):
         load_experiment(str(path))
