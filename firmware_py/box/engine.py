@@ -32,8 +32,8 @@ __all__ = ["Engine"]
 
 _FADE_S = 0.05
 _UNTOLD_PACKETS = 8
-"""Waking a process costs 20 us. Packets that arrived may wait so many for the conceal process to hear of them: it
-takes 2 us for each when it is needed."""
+"""Waking a process costs 20 us (x86, docs/box.md). Packets that arrived may wait so many for the conceal process to
+hear of them: it takes 2 us for each when it is needed."""
 # Plain numbers: numba looks up the type of an enum's member anew in each call, and allocates.
 _CPU_DEADLINE, _INSERTED, _DEVICE_XRUN = int(Cause.CPU_DEADLINE), int(Cause.INSERTED), int(Cause.DEVICE_XRUN)
 _LITE = int(Rung.LITE)

@@ -44,7 +44,7 @@ class Resampler:
         packet, channels = spec.packet_samples, spec.channels
         self._block_samples = packet
         self._table = sinc_table()
-        self._history = np.zeros((channels, 2 * _WING + packet), np.float32)
+        self._history = np.zeros((channels, _TAPS + packet), np.float32)
         self._position = np.zeros(2)
         self._in = np.zeros((packet, channels), np.float32)
         self._out = np.zeros((self.most_samples(packet), channels), np.float32)
@@ -91,7 +91,7 @@ class Resampler:
 def sinc_table() -> NDArray[np.float32]:
     """Weights [shape=(phases + 1, 2 * wing)] of the samples around a place, by its distance from the one before it."""
     fraction = np.arange(_PHASES + 1)[:, np.newaxis] / _PHASES
-    distance = np.arange(2 * _WING) - (_WING - 1) - fraction
+    distance = np.arange(_TAPS) - (_WING - 1) - fraction
     window = np.i0(_KAISER_BETA * np.sqrt(np.clip(1.0 - (distance / _WING) ** 2, 0.0, 1.0))) / np.i0(_KAISER_BETA)
     table = 2.0 * _CUTOFF * np.sinc(2.0 * _CUTOFF * distance) * window
     weights: NDArray[np.float32] = (table / table.sum(axis=1, keepdims=True)).astype(np.float32)

@@ -49,9 +49,12 @@ def load_weights(path: Path) -> Refiner:
     Raises
     ------
     InputError
-        When ``path`` is no such file.
+        When ``path`` is no such file, or holds what is not finite.
     """
     config, state = _read(path)
+    for name, value in state.items():
+        if not value.isfinite().all():
+            raise InputError(f"{path}: {name} is not finite: the training went wrong, or the file is damaged")
     settings = config["refiner"]
     refiner = Refiner(RefinerConfig(**{**settings, "widths": tuple(settings["widths"])}))
     refiner.generator.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})

@@ -74,6 +74,6 @@ def test_a_pipe_wakes_and_never_blocks(place):
 
 
 def test_the_root_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr("continuo.firmware_py.box.place._ROOT", tmp_path / "no" / "root")
+    monkeypatch.setattr("continuo.firmware_py.box.place.ROOT", tmp_path / "no" / "root")
     with pytest.raises(RunError, match="cannot be made"):
         Place(tmp_path / "box.toml")

@@ -51,6 +51,13 @@ def test_what_is_no_weights_is_refused(tmp_path: Path) -> None:
             load_weights(tmp_path / name)
 
 
+def test_what_is_not_finite_is_refused(refiner: Refiner, tmp_path: Path) -> None:
+    refiner.generator.last.weight.data[0, 0, 0, 0] = torch.nan
+    save_weights(refiner, tmp_path / "weights.npz", {})
+    with pytest.raises(InputError, match=r"last\.weight is not finite"):
+        load_weights(tmp_path / "weights.npz")
+
+
 @pytest.mark.parametrize("int8", [False, True])
 def test_a_variance_too_large_for_16_bits_comes_back(refiner: Refiner, int8: bool, tmp_path: Path) -> None:
     name = next(name for name in refiner.generator.state_dict() if name.endswith("running_var"))
